@@ -1,0 +1,1 @@
+"""The tools that come with Pulser: one module each, ``TOOL`` says what it is."""

@@ -1,0 +1,1 @@
+"""Tools for code: lint and tests."""

@@ -1,0 +1,1 @@
+"""Tools for documentation: format, changelog, API reference, links."""
