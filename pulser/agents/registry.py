@@ -13,9 +13,9 @@ SHIPPED = HERE / "specs"
 AVATARS = HERE / "avatars"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Registry:
-    """All agents by name, and the name of the agent for each task type. Made once, at start; never changed."""
+    """All agents by name, and the name of the agent for each task type. Made once, at start; never changed; equal only to itself."""
 
     specs: dict[str, AgentSpec]
     types: dict[str, str]
