@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 STRUCK = "[redacted]"
@@ -91,8 +92,10 @@ def redact_text(text: str) -> str:
 
 def redact(value: Any, depth: int = DEPTH) -> Any:
     """A copy of ``value`` that JSON can write, without secrets. Numbers stay (a fencing token is no secret); what is unknown becomes text."""
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, (bool, int)):
         return value
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)  # JSON has no NaN
     if isinstance(value, str):
         return redact_text(value)
     if depth <= 0:
