@@ -180,7 +180,7 @@ def _measure(text: str, limits: Limits) -> None:
                 nodes += weight.get(event.anchor or "", 1)
                 _refuse_over(aliases, limits.aliases, "aliases", event)
                 if any(anchor == event.anchor for anchor, _ in open_):
-                    raise BadInput(f"line {_line(event)}: the alias *{event.anchor[:40]} stands inside what it names")
+                    raise BadInput(f"line {_line(event)}: the alias *{(event.anchor or '')[:40]} stands inside what it names")
             elif isinstance(event, CollectionStartEvent):
                 open_.append((event.anchor, nodes))
                 nodes += 1
