@@ -1,0 +1,109 @@
+"""DuckDB as these tools use it: an own database in the call's folder, with bounds on memory, threads, disk and time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pulser.core.errors import BadInput, Permanent
+
+if TYPE_CHECKING:
+    import duckdb
+
+MEMORY = "400MB"
+"""DuckDB's own bound; beyond it it spills into the scratch folder, bounded by :data:`SPILL`."""
+SPILL = "2GB"
+THREADS = 2
+
+
+def scratch(out: Path) -> Path:
+    """A folder for what is not kept, inside the call's own."""
+    folder = out / ".scratch"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def connect(folder: Path, database: Path | None = None, *, locked: bool = False, allowed: tuple[Path, ...] = ()) -> duckdb.DuckDBPyConnection:
+    """A connection whose spill files lie in ``folder``.
+
+    ``locked``: no file, network, extension or setting can be reached through it, whatever the SQL says; only the files
+    in ``allowed``, besides the database itself.
+    """
+    import duckdb
+
+    config: dict[str, Any] = {
+        "memory_limit": MEMORY,
+        "threads": THREADS,
+        "temp_directory": str(folder / "spill"),
+        "max_temp_directory_size": SPILL,
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "allow_community_extensions": "false",
+        "allow_unsigned_extensions": "false",
+        "allow_persistent_secrets": "false",
+    }
+    link = duckdb.connect(str(database) if database else ":memory:", config=config)
+    link.execute("SET TimeZone = 'UTC'")
+    if locked:
+        if allowed:
+            link.execute("SET allowed_paths = $1", [[str(path) for path in allowed]])
+        link.execute("SET enable_external_access = false")
+        link.execute("SET lock_configuration = true")
+    return link
+
+
+@contextmanager
+def deadline(link: duckdb.DuckDBPyConnection, seconds: float, what: str) -> Iterator[None]:
+    """Interrupt whatever runs on ``link`` after ``seconds``; :class:`Permanent`, since the same work takes as long again."""
+    import duckdb
+
+    passed = threading.Event()
+
+    def stop() -> None:
+        passed.set()
+        link.interrupt()
+
+    timer = threading.Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        if passed.is_set():
+            raise Permanent(f"{what} took longer than {seconds:g} s and was stopped", hint="Ask for less: filter first, or avoid joins without a condition.") from error
+        raise
+    except duckdb.OutOfMemoryException as error:
+        raise Permanent(f"{what} needs more memory than {MEMORY} and {SPILL} of scratch space", hint="Ask for fewer rows or columns at once.") from error
+    finally:
+        timer.cancel()
+
+
+def quote(name: str) -> str:
+    """``name`` as an identifier, in DuckDB, Postgres and SQLite alike; those take no NUL."""
+    if not name or "\0" in name:
+        raise BadInput(f"{name!r} cannot be the name of a table or column")
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text(value: str) -> str:
+    """``value`` as a string literal of SQL."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def one(link: duckdb.DuckDBPyConnection, sql: str, values: list[Any] | None = None) -> tuple[Any, ...]:
+    """The first row; for statements that always have one."""
+    row = link.execute(sql, values or []).fetchone()
+    if row is None:
+        raise Permanent("a statement that always has a row had none")
+    return row
+
+
+def fetch(link: duckdb.DuckDBPyConnection, table: str, limit: int, order: str = "", where: str = "") -> list[tuple[Any, ...]]:
+    """Rows of a table as Python values; zoned times as ISO text, since DuckDB would need another library to make objects of them."""
+    kinds = link.execute(f"SELECT name, type FROM (DESCRIBE {table}) d(name, type, a, b, c, e)").fetchall()  # noqa: S608
+    parts = [f"CAST({quote(name)} AS VARCHAR)" if "TIME ZONE" in kind or "VARIANT" in kind else quote(name) for name, kind in kinds]
+    sql = f"SELECT {', '.join(parts)} FROM {table}{' WHERE ' + where if where else ''}{' ORDER BY ' + order if order else ''} LIMIT {int(limit)}"  # noqa: S608
+    return link.execute(sql).fetchall()
