@@ -1,0 +1,41 @@
+"""Tools for tests of the door: one that behaves, and one that tries whatever it is told to."""
+
+from __future__ import annotations
+
+from pulser.core.tool import Call, Json, Tool
+
+
+def _echo(call: Call) -> Json:
+    call.progress("saying it", 0.5)
+    call.log(f"said {call.args['text']}")
+    call.artifact("said.txt", "text/plain").write_text(call.args["text"] * call.args["times"])
+    return {"said": call.args["text"], "times": call.args["times"]}
+
+
+def _execute(call: Call) -> Json:
+    """Runs ``code``, which finds ``call`` and leaves what it found in ``result``."""
+    space: dict = {"call": call, "result": {}}
+    exec(call.args["code"], space)
+    return space["result"]
+
+
+ECHO = Tool(
+    name="test.echo",
+    summary="Say it",
+    run=_echo,
+    arguments={
+        "type": "object",
+        "properties": {"text": {"type": "string"}, "times": {"type": "integer", "default": 1}},
+        "required": ["text"],
+        "additionalProperties": False,
+    },
+)
+INLINE = Tool(name="test.inline", summary="Say it here", run=_echo, arguments=ECHO.arguments, where="inline")
+EXECUTE = Tool(
+    name="test.execute",
+    summary="Run code",
+    run=_execute,
+    arguments={"type": "object", "properties": {"code": {"type": "string"}, "path": {"type": "string"}, "paths": {"type": "array"}}, "required": ["code"]},
+    inputs=("path", "paths"),
+    time_limit_s=20,
+)
