@@ -50,6 +50,6 @@ def shown(value: Any, width: int = 60) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
     line = " ".join(str(value).split())
     return line if len(line) <= width else line[: width - 1] + "…"
