@@ -1,0 +1,37 @@
+"""What the pages are given by the application: async functions that answer in the JSON shapes of the HTTP API."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, Protocol
+
+from starlette.requests import Request
+
+Shape = dict[str, Any]
+
+
+class Caller(Protocol):
+    """Who asks. ``may_write`` is false for a reader who has not signed in."""
+
+    company_id: str
+    name: str
+    may_write: bool
+
+
+class Data(Protocol):
+    """Readers of one company. Unknown ids raise :class:`pulser.core.errors.NotFound`."""
+
+    async def list_tasks(self, company: str, **filters: Any) -> Shape:
+        """``{items, next}``, newest first. Filters: status, agent, task_type, priority, q, parent_id, limit, cursor."""
+
+    async def get_task(self, company: str, task_id: str) -> Shape:
+        """The whole task resource."""
+
+    async def list_agents(self, company: str) -> Shape:
+        """``{items}``: the agents with load, instances and statistics."""
+
+    async def list_events(self, company: str, **filters: Any) -> Shape:
+        """``{items, next}``. Filters: task_id, kind, actor, limit, before (a cursor), order ("desc": newest first)."""
+
+    def caller(self, request: Request) -> Caller | Awaitable[Caller]:
+        """Who asks; raises NotSignedIn where reading needs it."""

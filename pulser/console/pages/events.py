@@ -1,0 +1,23 @@
+"""The event log: newest first, live at its top, older by cursor."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pulser.console import render, words
+from pulser.console.pages.data import Caller, Data
+
+FILTERS = ("kind", "task_id", "actor")
+PAGE = 50
+
+
+async def show(deps: Data, request: Request, caller: Caller) -> Response:
+    """GET /events: ``?kind&task_id&actor`` narrow it, ``?before`` is the cursor of an older page."""
+    chosen = {name: value[:200] for name in FILTERS if (value := request.query_params.get(name, "").strip())}
+    before = request.query_params.get("before", "")
+    filters = dict(chosen) | ({"before": before} if before else {})
+    found = await deps.list_events(caller.company_id, order="desc", limit=PAGE, **filters)
+    template = "events_more.html" if request.headers.get("hx-request") and before else "events.html"
+    kinds = sorted(words.sentences())
+    return render.page(request, template, active="events", caller=caller, events=found["items"], older=found.get("next"), chosen=chosen, before=before, kinds=kinds)
