@@ -12,7 +12,7 @@ FAST    := $(wildcard tests/unit tests/conformance tests/acceptance)
 SECRETS := $(BIN)/detect-secrets-hook --baseline .secrets.baseline
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check format test-all browser fuzz faults bench docs lock clean
+.PHONY: help run setup test check scan format test-all browser fuzz faults bench docs lock clean
 
 help: ## Print this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
@@ -35,8 +35,12 @@ check: $(STAMP) ## Check format, lint, types, import directions, secrets, genera
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/generate_docs.py --check
 	$(BIN)/python -m pytest -q tests/unit/test_repository.py
+	$(MAKE) --no-print-directory scan
+
+scan: $(STAMP) ## Look for secrets in what is committed, and for unsafe code.
 	git ls-files -z -- . ':!tests' | xargs -0 $(SECRETS)
 	git ls-files -z -- tests | xargs -0 $(SECRETS) --disable-plugin BasicAuthDetector
+	$(BIN)/ruff check --select S pulser scripts
 
 format: $(STAMP) ## Format the code and mend what the linter can mend.
 	$(BIN)/ruff format

@@ -22,7 +22,7 @@ _SECRET_NAME = re.compile(
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]{0,30}://[^\s/:@\"']{0,256}):[^\s@/\"']{1,512}@"), rf"\1:{STRUCK}@"),  # scheme://user:password@host  pragma: allowlist secret
+    (re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]{0,30}://[^\s/:@\"']{0,256}):[^\s@/\"']{1,512}@"), rf"\1:{STRUCK}@"),  # pragma: allowlist secret
     (re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[^-]{0,16384}(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?"), STRUCK),
     (re.compile(r"\b(?i:(bearer|basic))\s{1,4}[A-Za-z0-9._~+/=\-]{8,4096}"), rf"\1 {STRUCK}"),
     (re.compile(r"\beyJ[A-Za-z0-9_\-]{8,4096}\.[A-Za-z0-9_\-]{2,8192}\.[A-Za-z0-9_\-]{0,4096}"), STRUCK),  # a JWT
