@@ -7,7 +7,7 @@ A page is a function of nothing that returns its text; PAGES names them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
@@ -153,6 +153,10 @@ def _plain_drawing() -> Iterator[str]:
             yield f"{old if number == 0 else '':<12}{corner}─▶ {new:<12} {why}"
 
 
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "none"
+
+
 def _listed(names: tuple[str, ...]) -> str:
     quoted = [f"`{name}`" for name in names]
     return ", ".join(quoted[:-1]) + " and " + quoted[-1]
@@ -184,11 +188,67 @@ def _kinds(kind: type[errors.PulserError]) -> Iterator[type[errors.PulserError]]
             yield from _kinds(below)
 
 
+# ---- events -----------------------------------------------------------------------------------------------------------------
+
+
+def events_page() -> str:
+    """docs/reference/events.md"""
+    from pulser.events.catalogue import KINDS
+
+    lines = [
+        NOTE.format(source="`pulser/events/catalogue.py`"),
+        "# Events",
+        "",
+        "One line of the append-only log of what happened, written in the same transaction as the change it tells of. Every event has `ts`,",
+        "`event` (the kind), `actor`, `target` and `details`; the fields of `details` are listed per kind.",
+    ]
+    for kind in KINDS.values():
+        lines += ["", f"## {kind.name}", "", f"{kind.says}."]
+        if kind.fields:
+            lines += ["", "| field | meaning |", "| --- | --- |", *(f"| `{name}` | {_cell(meaning)} |" for name, meaning in kind.fields.items())]
+    return "\n".join(lines) + "\n"
+
+
+# ---- agents -----------------------------------------------------------------------------------------------------------------
+
+
+def agents_page() -> str:
+    """docs/reference/agents.md"""
+    from pulser.agents.registry import Registry
+
+    agents = Registry.load().agents()
+    lines = [
+        NOTE.format(source="`pulser/agents/specs/`"),
+        "# Agents",
+        "",
+        "The agents that are shipped. Each is a file that [you could have written](../how-to/write-an-agent.md); one of yours replaces",
+        "the shipped one of the same name.",
+        "",
+        "| agent | role | task types | backup |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| [`{spec.name}`](#{spec.name}) | {_cell(spec.role)} | {_quoted(spec.task_types)} | {_quoted([spec.backup] if spec.backup else [])} |"
+            for spec in agents
+        ),
+    ]
+    for spec in agents:
+        review = spec.review if spec.review != "actions" else _quoted(spec.review_actions)
+        lines += ["", f"## {spec.name}", "", spec.description.strip(), "", f"Time limit {spec.time_limit_s:g} s. A person looks at the result first: {review}."]
+        lines += ["", "| action | what it does | tool |", "| --- | --- | --- |"]
+        for action in spec.actions.values():
+            types = [name for name, kind in spec.task_types.items() if kind.default_action == action.name]
+            default = f" Default of {_quoted(types)}." if types else ""
+            lines.append(f"| `{action.name}` | {_cell(action.summary.rstrip('.'))}.{default} | `{action.tool}` |")
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, tuple[tuple[str, ...], Callable[[], str]]] = {
     ".env.example": ((), env_example),
     "docs/reference/settings.md": ((), settings_page),
     "docs/reference/stages.md": ((), stages_page),
     "docs/reference/errors.md": ((), errors_page),
+    "docs/reference/events.md": (("pulser.events.catalogue",), events_page),
+    "docs/reference/agents.md": (("pulser.agents.registry",), agents_page),
 }
 
 if __name__ == "__main__":
