@@ -198,7 +198,7 @@ def _told(result: Json) -> str:
         f"{total} finding{'s' * (total != 1)} in {result['files_with_findings']}" if total else "no findings"
     )
     if total:
-        worst = ", ".join(f"{r['rule']} × {r['count']}" for r in result["by_rule"][:3])
+        worst = ", ".join(f"{r['rule']} x {r['count']}" for r in result["by_rule"][:3])
         told += f" ({worst}); {result['fixable']} can be fixed safely"
     if "fix" in result:
         fixed = len(result["fix"]["files"])

@@ -64,7 +64,7 @@ def test_no_tests_is_a_verdict_of_its_own(tmp_path):
 
 def test_a_project_that_cannot_be_collected_is_an_error_with_its_cause(tmp_path):
     path = project(tmp_path, test_a="import a_module_that_is_not_there\n", test_b="def test_b():\n    pass\n")
-    with pytest.raises(Permanent, match="test_a.*a_module_that_is_not_there"):
+    with pytest.raises(Permanent, match=r"test_a.*a_module_that_is_not_there"):
         run(TOOL, tmp_path, path=path)
 
 
