@@ -84,7 +84,7 @@ def read(text: str) -> Document:
 def _check_limits(text: str, doc: Document) -> None:
     nodes = depth = documents = 0
     for event in yaml.parse(text, Loader=_LOADER):
-        at = (event.start_mark.line + 1, event.start_mark.column + 1)
+        at = (event.start_mark.line + 1, event.start_mark.column + 1) if event.start_mark else (1, 1)
         message = ""
         if isinstance(event, yaml.AliasEvent):
             message = "aliases (*name) are not read here"
@@ -116,7 +116,6 @@ def _build(node: yaml.Node, path: Path, doc: Document) -> Any:
         doc.problem(path, f"the tag {node.tag.removeprefix(_TAG)!r} is not read here", "Leave it away.")
     if isinstance(node, yaml.SequenceNode):
         return [_build(child, (*path, i), doc) for i, child in enumerate(node.value)]
-    assert isinstance(node, yaml.MappingNode)
     built: dict[str, Any] = {}
     for key_node, child in node.value:
         place = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
@@ -140,7 +139,7 @@ def _scalar(node: yaml.ScalarNode, path: Path, doc: Document) -> Any:
     if kind == "null":
         return None
     if kind == "bool":
-        return _WORDS[text.lower()] if text.lower() in _WORDS else text
+        return _WORDS.get(text.lower(), text)
     try:
         if kind == "int":
             return int(text.replace("_", ""))

@@ -61,9 +61,7 @@ class Registry:
         try:
             return self.specs[self.types[task_type]]
         except KeyError:
-            raise UnknownName(
-                f"there is no task type {task_type[:80]!r}", hint=nearest(task_type, [*self.types, AUTO]), known=self.task_types()
-            ) from None
+            raise UnknownName(f"there is no task type {task_type[:80]!r}", hint=nearest(task_type, [*self.types, AUTO]), known=self.task_types()) from None
 
     def resolve(self, task_type: str, agent: str | None = None, action: str | None = None) -> tuple[AgentSpec, str, Action]:
         """Who does it and how: the named agent, or the one of the task type; the named action, or the default of the type.
@@ -79,7 +77,10 @@ class Registry:
             return spec, name, spec.actions[name]
         except KeyError:
             raise UnknownName(
-                f"the agent {spec.name!r} has no action {name[:80]!r}", hint=nearest(name, list(spec.actions)), known=sorted(spec.actions), pointer="/payload/action"
+                f"the agent {spec.name!r} has no action {name[:80]!r}",
+                hint=nearest(name, list(spec.actions)),
+                known=sorted(spec.actions),
+                pointer="/payload/action",
             ) from None
 
     def avatar_file(self, name: str) -> Path | None:

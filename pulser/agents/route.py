@@ -118,7 +118,9 @@ class _Rules:
         if payload.get("steps") and action in (None, COORDINATE):
             for spec in self.registry.agents():
                 if COORDINATE in spec.actions:
-                    return Decision(spec.name, _type_of(spec, COORDINATE), COORDINATE, "the payload has steps: work of several agents is coordinated", "steps", 1.0)
+                    return Decision(
+                        spec.name, _type_of(spec, COORDINATE), COORDINATE, "the payload has steps: work of several agents is coordinated", "steps", 1.0
+                    )
         able = [spec for spec in self.registry.agents() if action is None or action in spec.actions]
         if not able:
             known = sorted({name for spec in self.registry.agents() for name in spec.actions})

@@ -211,9 +211,11 @@ def _tell(doc: Document, path: Path, error: Any) -> None:
     elif kind.name == "required":
         doc.problem(path, f"{where}{kind.property!r} is missing", f"Add {kind.property}: here.")
     elif kind.name == "propertyNames":
-        doc.problem(path, f"{where}a name in here is not acceptable: {error.message}", "Names are 1 to 63 characters of a-z, 0-9, _ . -, starting with a letter.")
+        doc.problem(
+            path, f"{where}a name in here is not acceptable: {error.message}", "Names are 1 to 63 characters of a-z, 0-9, _ . -, starting with a letter."
+        )
     elif kind.name == "pattern":
-        doc.problem(path, f"{where}{doc_value(doc, path)!r} is not acceptable", _PATTERN_HINTS.get(kind.pattern, ""))
+        doc.problem(path, f"{where}{_value(doc, path)!r} is not acceptable", _PATTERN_HINTS.get(kind.pattern, ""))
     elif path and path[0] == "review":
         doc.problem(path, "'review' must be never, always, or a list of actions", "For example: review: {actions: [format]}.")
     else:
@@ -227,7 +229,7 @@ _PATTERN_HINTS = {
 }
 
 
-def doc_value(doc: Document, path: Path) -> Any:
+def _value(doc: Document, path: Path) -> Any:
     """The value at ``path``."""
     value = doc.value
     for part in path:
@@ -277,7 +279,7 @@ def _spec(raw: dict[str, Any], source: str) -> AgentSpec:
     limit_s = float(raw.get("time_limit_s", DEFAULT_TIME_LIMIT_S))
     actions = {n: Action(n, a["tool"], a.get("summary", ""), a.get("defaults", {})) for n, a in raw["actions"].items()}
     types = {n: TaskType(n, t["default_action"], float(t.get("time_limit_s", limit_s))) for n, t in raw["task_types"].items()}
-    review = raw.get("review", "never")
+    review: Any = raw.get("review", "never")
     tools = tuple(raw["tools"]) if "tools" in raw else tuple(dict.fromkeys(a.tool for a in actions.values()))
     return AgentSpec(
         name=raw["name"],
@@ -289,7 +291,7 @@ def _spec(raw: dict[str, Any], source: str) -> AgentSpec:
         skills=tuple(raw.get("skills", ())),
         tools=tools,
         time_limit_s=limit_s,
-        review=review if isinstance(review, str) else "actions",
+        review="actions" if isinstance(review, dict) else review,
         review_actions=tuple(review["actions"]) if isinstance(review, dict) else (),
         backup=raw.get("backup"),
         max_retries=raw.get("max_retries"),

@@ -14,11 +14,34 @@ from pulser.agents.spec import AgentSpec
 
 _WORD = re.compile(r"[a-z0-9]+")
 _STOP = frozenset(
-    "a all an and any apart are as at be by can do each everything file files find for from give given has have how i in into is it its just make many me my new nobody not "
-    "of on one or our out over per please put read run several so some such that the their them then there these they this those to up use used using want was we what when "
-    "which who will with work write you your".split()
+    """
+    a all an and any apart are as at be by can do each everything file files find for from give given has have how i in into is it its just
+    make many me my new nobody not of on one or our out over per please put read run several so some such that the their them then there
+    these they this those to up use used using want was we what when which who will with work write you your
+    """.split()
 )
-_SUFFIXES = ("isations", "izations", "isation", "ization", "ations", "ation", "ments", "ment", "ings", "ing", "ers", "er", "ies", "ied", "ed", "es", "ly", "s", "e", "y")
+_SUFFIXES = (
+    "isations",
+    "izations",
+    "isation",
+    "ization",
+    "ations",
+    "ation",
+    "ments",
+    "ment",
+    "ings",
+    "ing",
+    "ers",
+    "er",
+    "ies",
+    "ied",
+    "ed",
+    "es",
+    "ly",
+    "s",
+    "e",
+    "y",
+)
 _PHRASE_LIMIT = 3  # words in the longest skill that is matched as a phrase
 _TEXT_WORDS = 600  # words of a text that are looked at
 
@@ -113,9 +136,7 @@ class Lexicon:
 
     def best_action(self, score: Score) -> str | None:
         """The action whose name and summary the text has most words of; None if none, or several equally."""
-        return _single_best(
-            {name: sum(points for word, points in words.items() if word in score.stems) for name, words in self.actions[score.agent].items()}
-        )
+        return _single_best({name: sum(points for word, points in words.items() if word in score.stems) for name, words in self.actions[score.agent].items()})
 
 
 def _single_best(points: dict[str, float]) -> str | None:

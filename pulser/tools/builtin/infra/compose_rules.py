@@ -11,6 +11,7 @@ from pulser.tools.builtin.infra.finding import Finding, Text, is_floating, is_pl
 _DATASTORES = {5432: "Postgres", 3306: "MySQL", 6379: "Redis", 27017: "MongoDB", 9200: "Elasticsearch", 11211: "memcached", 5672: "RabbitMQ"}
 _SHORT_PORT = re.compile(r"^(?:(?P<ip>\[[^]]+\]|[\d.]+):)?(?:(?P<host>\d+(?:-\d+)?)?:)?(?P<container>\d+(?:-\d+)?)(?:/(?P<protocol>\w+))?$")
 _RANGE_LIMIT = 1_000
+_EVERY = "0.0.0.0"  # noqa: S104 - read in a file, nothing listens here
 
 
 def check(text: Text) -> Iterator[Finding]:
@@ -76,7 +77,9 @@ def _readiness(text: Text, name: str, service: dict[str, Any], at: str, services
             if required and "include" not in text.value:
                 yield text.find("compose.unknown-dependency", where, f"{name} depends on {str(other)[:80]!r}, which is no service here")
         elif isinstance(depends, dict) and mapped(depends[other]).get("condition") == "service_healthy" and "healthcheck" not in services[other]:
-            yield text.find("compose.dependency-without-healthcheck", where, f"{name} waits for {other} to be healthy, but {other} has no healthcheck in this file")
+            yield text.find(
+                "compose.dependency-without-healthcheck", where, f"{name} waits for {other} to be healthy, but {other} has no healthcheck in this file"
+            )
 
 
 def _volumes(text: Text, name: str, service: dict[str, Any], at: str) -> Iterator[Finding]:
@@ -114,7 +117,7 @@ def _ports(text: Text, services: dict[str, dict[str, Any]]) -> Iterator[Finding]
             if store and ip not in ("127.0.0.1", "[::1]"):
                 yield text.find("compose.datastore-published", where, f"{name}: {store} is published on every address of the host")
             for port in host:
-                other = next((t for t in taken if t[1:3] == (protocol, port) and (t[0] == ip or "0.0.0.0" in (t[0], ip))), None)  # noqa: S104 - compared, not bound
+                other = next((t for t in taken if t[1:3] == (protocol, port) and (t[0] == ip or _EVERY in (t[0], ip))), None)
                 if other and other[3] != name:
                     yield text.find("compose.host-port-clash", where, f"{name} and {other[3]} both publish host port {port}/{protocol}")
                 taken.append((ip, protocol, port, name))
@@ -124,11 +127,16 @@ def _published(entry: Any) -> tuple[str, str, range, range]:
     """Address, protocol, host ports, container ports; no host ports if none is published or it cannot be known."""
     none = range(0)
     if isinstance(entry, dict):
-        return str(entry.get("host_ip", "0.0.0.0")), str(entry.get("protocol", "tcp")), _range(str(entry.get("published", ""))), _range(str(entry.get("target", "")))  # noqa: S104
+        return (
+            str(entry.get("host_ip", _EVERY)),
+            str(entry.get("protocol", "tcp")),
+            _range(str(entry.get("published", ""))),
+            _range(str(entry.get("target", ""))),
+        )
     match = _SHORT_PORT.match(str(entry))
     if match is None or not match["host"]:
         return "", "", none, none
-    return match["ip"] or "0.0.0.0", match["protocol"] or "tcp", _range(match["host"]), _range(match["container"])  # noqa: S104
+    return match["ip"] or _EVERY, match["protocol"] or "tcp", _range(match["host"]), _range(match["container"])
 
 
 def _range(text: str) -> range:

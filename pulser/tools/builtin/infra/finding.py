@@ -123,7 +123,9 @@ class Text:
         return Finding(self.file, self.lines.get(at, 1), rule, message, pointer, severity, hint)
 
 
-_SECRET_NAME = re.compile(r"(?i)(password|passwd|(?<![a-z])pwd|secret|token|api_?key|access_?key|private_?key|credential)(?!.*(_file|_path|_name|_url|_ttl|_length|_expiry|_id)$)")
+_SECRET_NAME = re.compile(
+    r"(?i)(password|passwd|(?<![a-z])pwd|secret|token|api_?key|access_?key|private_?key|credential)(?!.*(_file|_path|_name|_url|_ttl|_length|_expiry|_id)$)"
+)
 _URL_LOGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@$]+:[^/\s:@$]+@")
 _VERSIONED = re.compile(r"@sha256:[0-9a-f]{64}$")
 

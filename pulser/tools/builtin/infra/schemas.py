@@ -52,38 +52,79 @@ def _kubernetes(text: Text) -> list[Finding]:
     return _findings(text, _kubernetes_kind(kind), _without_nulls(text.value), "kubernetes")
 
 
-def _findings(text: Text, validator: Any, value: Any, kind: Kind, prefix: str = "") -> list[Finding]:
+def _findings(text: Text, judge: tuple[Any, dict[str, Any]], value: Any, kind: Kind, prefix: str = "") -> list[Finding]:
+    validator, schema = judge
     found: dict[Finding, None] = {}
     for error in validator.iter_errors(value):
-        for pointer, message in _told(error, ()):
+        for pointer, message in _told(error, schema):
             found[text.find(_RULE[kind], prefix + pointer, message)] = None
         if len(found) >= _PER_DOCUMENT:
             break
     return list(found)
 
 
-def _told(error: Any, known: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _told(error: Any, schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Place and words of a schema error; of alternatives, the errors of the one that comes nearest."""
+    path = list(error.instance_path)
+    pointer, name, kind = "".join(step(part) for part in path), _named(path), error.kind.name
     context = [branch for branch in getattr(error.kind, "context", None) or [] if branch]
-    if context:
+    if kind in ("additionalProperties", "unevaluatedProperties"):
+        yield from _told_fields(error, schema, pointer)
+    elif kind == "required":
+        yield pointer, f"{name}{error.kind.property!r} is missing"
+    elif not context:
+        yield pointer, name + _short(error.message)
+    elif all(inner.kind.name == "required" and list(inner.instance_path) == path for branch in context for inner in branch):
+        yield pointer, f"{name}one of these is missing: {', '.join(dict.fromkeys(inner.kind.property for branch in context for inner in branch))}"
+    else:
         branch = min(context, key=_distance)
         if _distance(branch)[0] < _FAR:
             for inner in branch:
-                yield from _told(inner, known)
-            return
-    pointer = "".join(step(part) for part in error.instance_path)
-    name = f"{error.instance_path[-1]!r}: " if error.instance_path else ""
-    kind = error.kind.name
-    if kind in ("additionalProperties", "unevaluatedProperties"):
-        for field in error.kind.unexpected:
-            yield pointer + step(field), f"{str(field)[:80]!r} is not a field that is known here"
-    elif kind == "required":
-        yield pointer, f"{name}{error.kind.property!r} is missing"
-    elif context or kind in ("anyOf", "oneOf", "oneOfNotValid", "oneOfMultipleValid"):
-        wanted = sorted({_wanted(inner) for branch in context for inner in branch} - {""})
-        yield pointer, f"{name}fits none of what is allowed here" + (f": {' or '.join(wanted)}"[:_MESSAGE_LIMIT] if wanted else "")
-    else:
-        yield pointer, (name + _short(error.message))
+                yield from _told(inner, schema)
+        else:
+            wanted = sorted({_wanted(inner) for branch in context for inner in branch} - {""})
+            yield pointer, f"{name}fits none of what is allowed here" + (f": {' or '.join(wanted)}"[:_MESSAGE_LIMIT] if wanted else "")
+
+
+def _named(path: list[str | int]) -> str:
+    """The last names of a place: ``'steps/3': ``."""
+    if not path:
+        return ""
+    return f"'{path[-2]}/{path[-1]}': " if isinstance(path[-1], int) and len(path) > 1 else f"{path[-1]!r}: "
+
+
+def _told_fields(error: Any, schema: dict[str, Any], pointer: str) -> Iterator[tuple[str, str]]:
+    """Fields nobody knows. One that is known but wrong inside counts as not evaluated too; that error is told by itself."""
+    known = list(_known_fields(schema, list(error.schema_path)[:-1]))
+    for field in error.kind.unexpected:
+        if field not in known:
+            close = get_close_matches(str(field), known, n=1, cutoff=0.6)
+            yield pointer + step(field), f"{str(field)[:80]!r} is not a field that is known here" + (f"; did you mean {close[0]!r}?" if close else "")
+
+
+def _known_fields(schema: dict[str, Any], path: list[str | int]) -> Iterator[str]:
+    """Fields that the schema knows at ``path``, those of schemas it is put together from included."""
+    node: Any = schema
+    for part in path:
+        node = node[part] if isinstance(node, list) and isinstance(part, int) and part < len(node) else mapped(_followed(schema, node)).get(str(part))
+    waiting = [node]
+    while waiting:
+        node = mapped(_followed(schema, waiting.pop()))
+        yield from mapped(node.get("properties"))
+        for group in ("allOf", "anyOf", "oneOf"):
+            waiting.extend(node.get(group, ()))
+
+
+def _followed(schema: dict[str, Any], node: Any) -> Any:
+    """What a ``$ref`` within the schema stands for."""
+    for _ in range(10):
+        target = str(mapped(node).get("$ref", ""))
+        if not target.startswith("#/"):
+            break
+        node = schema
+        for name in target[2:].split("/"):
+            node = mapped(node).get(name.replace("~1", "/").replace("~0", "~"))
+    return node
 
 
 _FAR = 10
@@ -138,11 +179,12 @@ def _kubernetes_schema() -> dict[str, Any]:
 
 
 @cache
-def _kubernetes_kind(kind: str) -> Any:
+def _kubernetes_kind(kind: str) -> tuple[Any, dict[str, Any]]:
     import jsonschema_rs
 
     schema = _kubernetes_schema()
-    return jsonschema_rs.validator_for({"$schema": schema["$schema"], "$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]})
+    chosen = {"$schema": schema["$schema"], "$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]}
+    return jsonschema_rs.validator_for(chosen), chosen
 
 
 @cache
@@ -151,14 +193,14 @@ def _app_schema() -> dict[str, Any]:
 
 
 @cache
-def _app_platform() -> Any:
+def _app_platform() -> tuple[Any, dict[str, Any]]:
     import jsonschema_rs
 
-    return jsonschema_rs.validator_for(_app_schema())
+    return jsonschema_rs.validator_for(_app_schema()), _app_schema()
 
 
 @cache
-def _vendored(name: str) -> Any:
+def _vendored(name: str) -> tuple[Any, dict[str, Any]]:
     """A schema of check-jsonschema, found without importing it: only its data is wanted."""
     import jsonschema_rs
 
@@ -166,4 +208,5 @@ def _vendored(name: str) -> Any:
     path = Path(spec.origin).parent / "builtin_schemas" / "vendor" / f"{name}.json" if spec and spec.origin else None
     if path is None or not path.is_file():
         raise OperatorError(f"the schema {name} is not there", hint="Install pulser[infra]; it brings check-jsonschema, which carries the schemas.")
-    return jsonschema_rs.validator_for(json.loads(path.read_text("utf-8")))
+    schema = json.loads(path.read_text("utf-8"))
+    return jsonschema_rs.validator_for(schema), schema
