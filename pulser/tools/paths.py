@@ -67,7 +67,6 @@ def find(text: str, roots: Sequence[Root], data_dir: Path | None = None, *, poin
     candidates = list(_candidates(text, usable))
     if not candidates:
         _refuse(pointer, f"{text[:200]!r} is outside the folders that may be {'written' if writable else 'named'}", _listed(usable, writable))
-    missing = True
     for root, below in candidates:
         try:
             with opened(root.path, below) as descriptor:
@@ -75,13 +74,11 @@ def find(text: str, roots: Sequence[Root], data_dir: Path | None = None, *, poin
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 continue
-            missing = False
             if error.errno in (errno.ELOOP, errno.EXDEV):
                 _refuse(pointer, f"{text[:200]!r} goes through a symbolic link", "Name the place itself; links are not followed.")
             if error.errno in (errno.EACCES, errno.EPERM):
                 _refuse(pointer, f"{text[:200]!r} may not be read by Pulser", "Change its permissions, or name another path.")
             _refuse(pointer, f"{text[:200]!r} cannot be opened: {os.strerror(error.errno or 0)}", "Name another path.")
-    assert missing
     _refuse(pointer, f"there is no {text[:200]!r}", _listed(usable, writable))
 
 

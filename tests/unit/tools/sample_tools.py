@@ -14,9 +14,9 @@ def _echo(call: Call) -> Json:
 
 def _execute(call: Call) -> Json:
     """Runs ``code``, which finds ``call`` and leaves what it found in ``result``."""
-    space: dict = {"call": call, "result": {}}
-    exec(call.args["code"], space)
-    return space["result"]
+    result: Json = {}
+    exec(call.args["code"], {"call": call, "result": result})
+    return result
 
 
 ECHO = Tool(
