@@ -27,7 +27,7 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 _TALKATIVE = ("alembic", "asyncio", "httpcore", "httpx2", "multipart", "sqlglot", "urllib3", "watchfiles")  # told from warning upward
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31;1"}
 
-_about: ContextVar[Mapping[str, Any]] = ContextVar("pulser_log_about", default={})
+_about: ContextVar[Mapping[str, Any]] = ContextVar("pulser_log_about", default={})  # noqa: B039 - never changed in place
 
 
 class Log:
