@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from pulser.core.errors import BadInput, Permanent
@@ -17,6 +18,9 @@ MEMORY = "400MB"
 """DuckDB's own bound; beyond it it spills into the scratch folder, bounded by :data:`SPILL`."""
 SPILL = "2GB"
 THREADS = 2
+DISK_BYTES = 1 << 30
+"""What a statement may write into the database of its call."""
+LOOK_S = 0.2
 
 
 def scratch(out: Path) -> Path:
@@ -44,41 +48,54 @@ def connect(folder: Path, database: Path | None = None, *, locked: bool = False,
         "allow_community_extensions": "false",
         "allow_unsigned_extensions": "false",
         "allow_persistent_secrets": "false",
+        "python_enable_replacements": "false",  # else a variable of ours could be read as a table
     }
     link = duckdb.connect(str(database) if database else ":memory:", config=config)
     link.execute("SET TimeZone = 'UTC'")
     if locked:
         if allowed:
             link.execute("SET allowed_paths = $1", [[str(path) for path in allowed]])
+        link.execute("SET errors_as_json = true")
         link.execute("SET enable_external_access = false")
         link.execute("SET lock_configuration = true")
     return link
 
 
 @contextmanager
-def deadline(link: duckdb.DuckDBPyConnection, seconds: float, what: str) -> Iterator[None]:
-    """Interrupt whatever runs on ``link`` after ``seconds``; :class:`Permanent`, since the same work takes as long again."""
+def deadline(link: duckdb.DuckDBPyConnection, seconds: float, what: str, folder: Path | None = None) -> Iterator[None]:
+    """Interrupt whatever runs on ``link`` after ``seconds``, or once ``folder`` holds more than :data:`DISK_BYTES`.
+
+    Both are :class:`Permanent`, since the same work would come to the same end.
+    """
     import duckdb
 
-    passed = threading.Event()
-
-    def stop() -> None:
-        passed.set()
-        link.interrupt()
-
-    timer = threading.Timer(seconds, stop)
-    timer.daemon = True
-    timer.start()
+    why: list[str] = []
+    done = threading.Event()
+    watch = threading.Thread(target=_watch, args=(link, seconds, folder, done, why), daemon=True)
+    watch.start()
     try:
         yield
     except duckdb.InterruptException as error:
-        if passed.is_set():
-            raise Permanent(f"{what} took longer than {seconds:g} s and was stopped", hint="Ask for less: filter first, or avoid joins without a condition.") from error
+        if why:
+            raise Permanent(f"{what} {why[0]} and was stopped", hint="Ask for less: filter first, or avoid joins without a condition.") from error
         raise
     except duckdb.OutOfMemoryException as error:
         raise Permanent(f"{what} needs more memory than {MEMORY} and {SPILL} of scratch space", hint="Ask for fewer rows or columns at once.") from error
     finally:
-        timer.cancel()
+        done.set()
+        watch.join()
+
+
+def _watch(link: duckdb.DuckDBPyConnection, seconds: float, folder: Path | None, done: threading.Event, why: list[str]) -> None:
+    end = monotonic() + seconds
+    while not done.wait(max(0.0, min(LOOK_S, end - monotonic()))):
+        if monotonic() >= end:
+            why.append(f"took longer than {seconds:g} s")
+        elif folder and sum(file.stat().st_size for file in folder.glob("*.duckdb*") if file.exists()) > DISK_BYTES:
+            why.append(f"wrote more than {DISK_BYTES:,} bytes")
+        if why:
+            link.interrupt()
+            return
 
 
 def quote(name: str) -> str:

@@ -42,7 +42,7 @@ def associations(link: duckdb.DuckDBPyConnection, table: str, columns: list[dict
         strength = cramers_v(rows)
         if strength is not None:
             found.append({"columns": [a, b], "cramers_v": round(strength, 6)})
-    return sorted(found, key=lambda item: -float(item["cramers_v"]))  # type: ignore[arg-type]
+    return sorted(found, key=lambda item: -float(item["cramers_v"]))
 
 
 def cramers_v(rows: list[tuple[Any, Any, int]]) -> float | None:

@@ -1,0 +1,211 @@
+"""``data.query``: one SELECT over files, answered as rows, CSV, Parquet, a chart and a page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pulser.core.errors import BadInput
+from pulser.core.tool import Call, Json, Tool
+from pulser.tools.builtin.data.engine import connect, deadline, fetch, one, scratch, text
+from pulser.tools.builtin.data.page import notes, page, table, tiles
+from pulser.tools.builtin.data.picture import KINDS, draw
+from pulser.tools.builtin.data.read import READING, Loaded, read_table
+from pulser.tools.builtin.data.recognise import at
+from pulser.tools.builtin.data.select_only import check, place
+from pulser.tools.builtin.data.values import rows_as_json, shown
+
+if TYPE_CHECKING:
+    import duckdb
+
+MAX_FILES = 10
+MAX_RESULT_ROWS = 1_000_000
+RESULT_BYTES = 400_000
+"""Bound on the rows in the result; what is beyond stands in result.csv."""
+PAGE_ROWS = 500
+PREFIX = "CREATE TABLE result AS SELECT * FROM (\n"
+
+
+def run(call: Call) -> Json:
+    """Read the files into tables, check the statement, run it where nothing else can be reached, write what came out."""
+    args, folder = call.args, scratch(call.out)
+    paths = named_files(args)
+    database = folder / "tables.duckdb"
+    call.progress("Reading", 0.05)
+    with connect(folder, database) as link, deadline(link, 300, "Reading the files"):
+        loaded = [read_table(link, folder, path, name, args, pointer=pointer) for name, (path, pointer) in paths.items()]
+        sql = check(link, str(args["sql"]), list(paths))
+    call.progress("Asking", 0.5)
+    limit_s = float(args.get("time_limit_s", 30))
+    with connect(folder, database, locked=True) as link, deadline(link, limit_s, "The statement", folder):
+        _ask(link, sql)
+        rows = int(one(link, "SELECT count(*) FROM result")[0])
+        columns = [{"name": name, "type": kind} for name, kind in link.execute("SELECT name, type FROM (DESCRIBE result) d(name, type, a, b, c, e)").fetchall()]
+        kept = fetch(link, "result", MAX_RESULT_ROWS)
+    cut = rows > MAX_RESULT_ROWS
+    call.progress("Writing", 0.85)
+    found = _result(call, args, loaded, columns, kept, cut)
+    with connect(folder, database) as link:
+        target = call.artifact("result.parquet", "application/vnd.apache.parquet")
+        link.execute(f"COPY (FROM result LIMIT {MAX_RESULT_ROWS}) TO {text(str(target))} (FORMAT parquet, COMPRESSION zstd)")
+    return found
+
+
+def named_files(args: Json) -> dict[str, tuple[Path, str]]:
+    """Tables by name, each with its path and the argument it came from. A file without a name is called after itself."""
+    given = args.get("files")
+    if isinstance(given, dict):
+        return {name: (Path(path), f"/files/{name}") for name, path in given.items()}
+    listed = [given] if isinstance(given, str) else list(given or [])
+    named: dict[str, tuple[Path, str]] = {}
+    for index, path in enumerate(listed):
+        stem = re.sub(r"\W+", "_", Path(path).stem.lower()).strip("_") or "data"
+        name = stem if stem not in named else f"{stem}_{index + 1}"
+        named[name] = (Path(path), f"/files/{index}" if isinstance(given, list) else "/files")
+    if not named:
+        raise at("/files", "no file is named", "files: {penguins: penguins.csv}")
+    return named
+
+
+def _ask(link: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Run the statement into the table ``result``. The line break before the bracket ends a comment of the statement."""
+    import duckdb
+
+    try:
+        link.execute(f"{PREFIX}{sql}\n) LIMIT {MAX_RESULT_ROWS + 1}")
+    except (duckdb.InterruptException, duckdb.OutOfMemoryException):
+        raise
+    except duckdb.Error as error:
+        raise sql_problem(sql, str(error)) from error
+
+
+def sql_problem(sql: str, message: str) -> BadInput:
+    """DuckDB's message as ours: what, line, column, and its own hint where it has one."""
+    try:
+        told = json.loads(message[message.index("{") :]) if "{" in message else {}
+    except ValueError:
+        told = {}
+    what = str(told.get("exception_message", "")).strip() or re.split(r"\n\s*\nLINE ", message.strip())[0]
+    lines = [line.strip() for line in what.splitlines() if line.strip()]
+    what = lines[0] if lines else "the statement failed"
+    hint = " ".join(lines[1:])[:300]
+    where: dict[str, Any] = {"pointer": "/sql", "detail": what}
+    position = str(told.get("position", ""))
+    if position.isdigit() and int(position) >= len(PREFIX):
+        where["line"], where["column"] = place(sql, int(position) - len(PREFIX))
+    elif shown_at := re.search(r"LINE (\d+): (.*)\n( *)\^", message):
+        where["line"] = max(1, int(shown_at[1]) - 1)
+        part = shown_at[2].strip(".")[:20]
+        source = sql.splitlines()[where["line"] - 1] if where["line"] <= len(sql.splitlines()) else ""
+        where["column"] = max(1, len(shown_at[3]) - len(f"LINE {shown_at[1]}: ") + 1) if source.startswith(part) else 1
+    told_where = f"Line {where['line']}, column {where['column']}: " if "line" in where else ""
+    return BadInput(f"{told_where}{what}", hint=hint or "Check names and types; data.profile lists them.", errors=[where])
+
+
+def _result(call: Call, args: Json, loaded: list[Loaded], columns: list[Json], kept: list[tuple[Any, ...]], cut: bool) -> Json:
+    names = [column["name"] for column in columns]
+    kept = kept[:MAX_RESULT_ROWS]
+    with call.artifact("result.csv", "text/csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        for row in kept:
+            writer.writerow(["" if value is None else _csv_cell(value) for value in row])
+    rows, lost = rows_as_json(_within(kept[: int(args.get("limit", 100))]))
+    remarks = [f"{item.table}: {note}" for item in loaded for note in item.notes]
+    if lost:
+        remarks.append(f"{lost} cells are NaN or infinite; JSON has no such number, so they are null here. result.csv and result.parquet keep them.")
+    if cut:
+        remarks.append(f"There are more than {MAX_RESULT_ROWS:,} rows; these are the first.")
+    picture = draw(args.get("chart"), columns, kept)
+    if picture:
+        call.artifact("chart.svg", "image/svg+xml").write_text(picture, encoding="utf-8")
+    count = f"more than {MAX_RESULT_ROWS:,}" if cut else f"{len(kept):,}"
+    summary = f"{count} row{'s' if len(kept) != 1 else ''}, {len(names)} column{'s' if len(names) != 1 else ''} from {', '.join(item.source.path.name for item in loaded)}"
+    if len(kept) == 1 and len(names) <= 6:
+        summary += ": " + ", ".join(f"{name} = {shown(value)}" for name, value in zip(names, kept[0], strict=True))
+    found: Json = {
+        "summary": summary + ".",
+        "columns": columns,
+        "rows": rows,
+        "row_count": len(kept),
+        "more_rows": cut or len(rows) < len(kept),
+        "tables": {item.table: {**item.facts(), "schema": {column.name: column.type for column in item.columns}} for item in loaded},
+        "chart": bool(picture),
+        "notes": remarks,
+    }
+    body = tiles({"rows": len(kept), "columns": len(names)}) + (f'<div class="charts">{picture}</div>' if picture else "") + notes(remarks)
+    listed, _ = rows_as_json(kept[:PAGE_ROWS])
+    body += f"<h2>Rows{' (the first ' + str(PAGE_ROWS) + ')' if len(kept) > PAGE_ROWS else ''}</h2>{table(names, listed)}<h2>Statement</h2><pre>{escape(str(args['sql']))}</pre>"
+    call.artifact("result.html", "text/html").write_text(page("Answer", found["summary"], body), encoding="utf-8")
+    return found
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, (dict, list)):
+        from pulser.tools.builtin.data.values import as_json
+
+        return json.dumps(as_json(value), ensure_ascii=False)
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _within(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """As many of the first rows as fit into the result."""
+    size, kept = 0, []
+    for row in rows:
+        size += sum(len(str(cell)) + 6 for cell in row)
+        if size > RESULT_BYTES:
+            break
+        kept.append(row)
+    return kept
+
+
+PATH = {"type": "string", "minLength": 1, "maxLength": 4096}
+NAME = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]{0,62}$"}
+TOOL = Tool(
+    name="data.query",
+    summary="Answer one SELECT statement over CSV, JSON, Parquet or SQLite files, with a chart; nothing else can be run.",
+    run=run,
+    arguments={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["sql", "files"],
+        "properties": {
+            "sql": {"type": "string", "minLength": 1, "maxLength": 50_000, "description": "One SELECT in DuckDB's dialect over the tables named in 'files'."},
+            "files": {
+                "description": "Files by the table name they get; or one path, or a list, called after the files' names.",
+                "oneOf": [
+                    {"type": "object", "propertyNames": NAME, "additionalProperties": PATH, "minProperties": 1, "maxProperties": MAX_FILES},
+                    PATH,
+                    {"type": "array", "items": PATH, "minItems": 1, "maxItems": MAX_FILES},
+                ],
+            },
+            "chart": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["kind"],
+                "description": "A chart of the answer; where it is not given one is drawn if the columns suggest it.",
+                "properties": {
+                    "kind": {"type": "string", "enum": [*KINDS, "none"], "description": "Which chart; none for no chart."},
+                    "x": {"type": "string", "description": "Column along the bottom; the first if not given."},
+                    "y": {"type": "string", "description": "Column of numbers; the first that is not x if not given."},
+                },
+            },
+            "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100, "description": "Rows in the result; the files hold up to a million."},
+            "time_limit_s": {"type": "number", "exclusiveMinimum": 0, "maximum": 300, "default": 30, "description": "Seconds the statement may take."},
+            **READING,
+        },
+    },
+    inputs=("files",),
+    needs=("duckdb", "sqlglot"),
+    extra="data",
+    examples=({"sql": "SELECT species, avg(body_mass_g) AS grams FROM penguins GROUP BY species ORDER BY grams DESC", "files": {"penguins": "samples/data/penguins.csv"}},),
+)
