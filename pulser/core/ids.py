@@ -18,13 +18,23 @@ Random = Callable[[int], bytes]
 
 def ulid(at_ms: int, random: Random = os.urandom) -> str:
     """26 characters: 48 bits of ``at_ms`` (milliseconds since 1970), 80 random bits."""
-    n = (at_ms << 80) | int.from_bytes(random(10), "big")
+    return encode((at_ms << 80) | int.from_bytes(random(10), "big"))
+
+
+def encode(n: int) -> str:
+    """130 bits in Crockford's base 32."""
     return "".join([_PAIRS[(n >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def new_id(prefix: str, at_ms: int, random: Random = os.urandom) -> str:
     """``tsk_01J…``: unique over the installation."""
     return prefix + "_" + ulid(at_ms, random)
+
+
+def with_hash(like: str, digest: bytes) -> str:
+    """An id of the same kind and time as ``like`` whose random part is ``digest``: the same every time it is asked for."""
+    prefix, _, ulid_ = like.partition("_")
+    return prefix + "_" + ulid_[:10] + encode(int.from_bytes(digest[:10], "big"))[10:]
 
 
 def is_id(text: str, prefix: str) -> bool:

@@ -39,7 +39,9 @@ class Store:
     """Where the truth lies."""
 
     data_dir: Path = setting(Path(".pulser"), "Folder of the embedded database, the files and the local token.", env="PULSER_DATA_DIR")
-    database_url: str = setting("", "postgresql://… for Postgres; empty for the embedded SQLite file.", env="PULSER_DATABASE_URL", also=("DATABASE_URL",), secret=True)
+    database_url: str = setting(
+        "", "postgresql://… for Postgres; empty for the embedded SQLite file.", env="PULSER_DATABASE_URL", also=("DATABASE_URL",), secret=True
+    )
     owner_url: str = setting("", "The role that migrates, where it differs from the one that runs.", env="PULSER_DATABASE_OWNER_URL", secret=True)
     writers: int = setting(4, "Connections that write, per process, on Postgres.")
     readers: int = setting(4, "Connections that read, per process.")
@@ -83,8 +85,10 @@ class Worker:
 class Tools:
     """What tools may touch."""
 
-    roots: tuple[Path, ...] = setting((), "Folders that payloads may name paths under, for reading; ':rw' at the end also for writing.", also=("ALLOWED_PATHS",))
-    targets: dict[str, str] = setting({}, "Load targets by name, as JSON: {\"warehouse\": \"postgresql://…\"}.", secret=True)
+    roots: tuple[Path, ...] = setting(
+        (), "Folders that payloads may name paths under, for reading; ':rw' at the end also for writing.", also=("ALLOWED_PATHS",)
+    )
+    targets: dict[str, str] = setting({}, 'Load targets by name, as JSON: {"warehouse": "postgresql://…"}.', secret=True)
     agents_dir: str = setting("", "Folder of further agent specs (*.yaml).")
     sandbox: str = setting("auto", "How child processes are confined: auto (the strongest that holds here), bwrap, landlock, or off.")
 

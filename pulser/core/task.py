@@ -16,7 +16,12 @@ WaitingFor = Literal["dependency", "approval", "quota", "budget", "event"]
 # from -> {to: why}. The drawing in docs/reference/stages.md is generated from this table.
 MOVES: dict[Stage, dict[Stage, str]] = {
     "queued": {"claimed": "a worker takes it", "waiting": "it depends on something", "cancelled": "a person or a failed dependency"},
-    "claimed": {"in_progress": "the work starts", "queued": "given back, or its lease expired", "failed": "its worker was lost too often", "cancelled": "a person"},
+    "claimed": {
+        "in_progress": "the work starts",
+        "queued": "given back, or its lease expired",
+        "failed": "its worker was lost too often",
+        "cancelled": "a person",
+    },
     "in_progress": {
         "done": "finished",
         "review": "finished, and a person is to look",
@@ -82,10 +87,12 @@ class Claimed:
     review: bool
     version: int  # number of the last event of this task
     claimed_at: datetime
+    created_at: datetime
     generation: int = 1
     parent_id: str | None = None
     requester: str | None = None
     result: dict[str, Any] | None = None  # of the reviewed attempt, in merging
+    attempts: list[dict[str, Any]] = field(default_factory=list)  # ended ones, oldest first
 
 
 @dataclass(slots=True)
@@ -107,7 +114,7 @@ class Outcome:
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None  # {"code", "detail", "hint"}
     artifacts: list[Artifact] = field(default_factory=list)
-    log: str | None = None  # sha256 of the attempt's log
+    log: Artifact | None = None  # what the attempt printed
     waiting_for: WaitingFor | None = None
     spawn: list[Any] = field(default_factory=list)  # sub-tasks (intake requests) to submit in the same transaction
     started_at: datetime | None = None

@@ -1,0 +1,28 @@
+"""What an action runs: a tool behind the tools' door, or one of the orchestrator's own, which act on the board."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pulser.agents import coordinate, noop
+from pulser.tools import arguments, registry
+
+OWN: dict[str, dict[str, Any]] = {"pulser.noop": noop.ARGUMENTS, "pulser.coordinate": coordinate.ARGUMENTS}
+
+
+def schema(tool: str) -> dict[str, Any]:
+    """The JSON Schema of the arguments of ``tool``."""
+    return OWN[tool] if tool in OWN else registry.get(tool).arguments
+
+
+def summary(tool: str) -> str:
+    """What ``tool`` does, in a line."""
+    return {"pulser.noop": "Do nothing, as a probe", "pulser.coordinate": "Run steps as sub-tasks"}.get(tool) or registry.get(tool).summary
+
+
+def check_payload(tool: str, args: dict[str, Any], raw: str, *, pointer: str) -> None:
+    """Raise :class:`~pulser.core.errors.BadInput` unless ``args`` (``raw`` is their JSON) fit ``tool`` and carry no credential."""
+    text = raw.encode()
+    arguments.check_json(args, pointer, text)
+    arguments.refuse_credentials(args, pointer, text)
+    arguments.check(OWN[tool] if tool in OWN else registry.get(tool), args, pointer)

@@ -1,0 +1,1 @@
+"""Working together: the board and leases on anything."""

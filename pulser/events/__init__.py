@@ -1,0 +1,1 @@
+"""The log of what happened: its catalogue, how it is read and followed."""

@@ -1,0 +1,146 @@
+"""Reading the log: a page after a cursor, and the cursor itself.
+
+On Postgres a transaction that began early may commit late, so numbers alone would skip its events. Each row knows its transaction; only
+rows of transactions below every running one are shown, in the order (transaction, number), and nothing can appear before them later.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, and_, func, or_, select, text
+
+from pulser.core.clock import iso, to_us
+from pulser.core.errors import BadInput, Gone
+from pulser.core.ids import encode as encode_ulid
+from pulser.events.catalogue import KINDS
+from pulser.store.tables import COMPANY, events
+from pulser.store.tx import Tx
+
+e = events.c
+_CURSOR = re.compile(r"c([0-9a-f]{1,16})-([0-9a-f]{1,16})\Z")
+START = "c0-0"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events; empty fields do not filter."""
+
+    target: str = ""
+    kinds: tuple[str, ...] = ()
+    actor: str = ""
+
+    def matches(self, event: dict[str, Any]) -> bool:
+        """True if ``event`` is one of them."""
+        return (
+            (not self.target or event["target"] == self.target)
+            and (not self.kinds or event["event"] in self.kinds)
+            and (not self.actor or event["actor"] == self.actor)
+        )
+
+
+def cursor_of(xid: int, seq: int) -> str:
+    """The opaque cursor after that row."""
+    return f"c{xid:x}-{seq:x}"
+
+
+def parse_cursor(text_: str) -> tuple[int, int]:
+    """The reverse; :class:`BadInput` for anything else."""
+    if (m := _CURSOR.match(text_)) is None:
+        raise BadInput(f"{text_[:60]!r} is not a cursor", hint="Pass the cursor of an earlier answer, or an ISO time.")
+    return int(m[1], 16), int(m[2], 16)
+
+
+def event_id(ts: datetime, seq: int) -> str:
+    """The ULID of an event: its time and its number, so it needs no room in the row."""
+    return "evt_" + encode_ulid(((to_us(ts) // 1000) << 80) | seq)
+
+
+def as_json(row: Any) -> dict[str, Any]:
+    """One event as every door shows it."""
+    shown = {
+        "id": event_id(row.ts, row.seq), "cursor": cursor_of(row.xid, row.seq), "ts": iso(row.ts), "event": row.event, "actor": row.actor, "target": row.target,
+        "company_id": row.company_id, "version": row.version, "request_id": row.request_id, "origin": row.origin, "before": row.before, "after": row.after,
+        "details": row.details or {},
+    }  # fmt: skip
+    shown["says"] = says(shown)
+    return shown
+
+
+def says(event: dict[str, Any]) -> str:
+    """The event as a sentence."""
+    kind = KINDS.get(event["event"])
+    words = {**event["details"], "target": event["target"], "actor": event["actor"]}
+    return re.sub(r"\{(\w+)\}", lambda m: str(words.get(m[1], "")), kind.says) if kind else event["event"]
+
+
+def _visible(tx: Tx, statement: Select[Any]) -> Select[Any]:
+    return statement if tx.sqlite else statement.where(e.xid < text("pg_snapshot_xmin(pg_current_snapshot())::text::bigint"))
+
+
+def head(tx: Tx) -> str:
+    """The cursor after the last event that may be shown, of all companies."""
+    statement = _visible(tx, select(e.xid, e.seq)).order_by(e.xid.desc(), e.seq.desc()).limit(1)
+    row = tx.execute(statement).first()
+    return cursor_of(row.xid, row.seq) if row else START
+
+
+def after(tx: Tx, cursor: str, limit: int, wanted: Wanted = Wanted(), *, company: str | None = None) -> list[dict[str, Any]]:
+    """Up to ``limit`` events after ``cursor``, oldest first. Of one company in its scope, of all in the engine's."""
+    xid, seq = parse_cursor(cursor)
+    statement = _visible(tx, _filtered(wanted)).where(or_(e.xid > xid, and_(e.xid == xid, e.seq > seq))).order_by(e.xid, e.seq).limit(limit)
+    if tx.scope == "app":
+        statement = statement.where(e.company_id == COMPANY)
+    elif company:
+        statement = statement.where(e.company_id == company)
+    return [as_json(row) for row in tx.execute(statement)]
+
+
+def before(tx: Tx, cursor: str | None, limit: int, wanted: Wanted) -> list[dict[str, Any]]:
+    """Up to ``limit`` events before ``cursor``, newest first."""
+    statement = _visible(tx, _filtered(wanted)).where(e.company_id == COMPANY).order_by(e.xid.desc(), e.seq.desc()).limit(limit)
+    if cursor:
+        xid, seq = parse_cursor(cursor)
+        statement = statement.where(or_(e.xid < xid, and_(e.xid == xid, e.seq < seq)))
+    return [as_json(row) for row in tx.execute(statement)]
+
+
+def _filtered(wanted: Wanted) -> Select[Any]:
+    statement = select(events)
+    if wanted.target:
+        statement = statement.where(e.target == wanted.target)
+    if wanted.kinds:
+        statement = statement.where(e.event.in_(wanted.kinds))
+    if wanted.actor:
+        statement = statement.where(e.actor == wanted.actor)
+    return statement
+
+
+def since(tx: Tx, at: datetime) -> str:
+    """The cursor just before the first event of the company at or after ``at``."""
+    row = tx.execute(_visible(tx, select(e.xid, e.seq)).where(e.company_id == COMPANY, e.ts >= at).order_by(e.xid, e.seq).limit(1)).first()
+    if row is None:
+        latest = tx.execute(_visible(tx, select(e.xid, e.seq)).where(e.company_id == COMPANY).order_by(e.xid.desc(), e.seq.desc()).limit(1)).first()
+        return cursor_of(latest.xid, latest.seq) if latest else START
+    return cursor_of(row.xid, row.seq - 1)
+
+
+def check_cursor(tx: Tx, cursor: str) -> None:
+    """Raise :class:`Gone` if events after ``cursor`` have been pruned."""
+    xid, seq = parse_cursor(cursor)
+    if (xid, seq) == (0, 0):
+        return
+    oldest = tx.execute(select(func.min(e.seq)).where(e.company_id == COMPANY)).scalar()
+    if oldest is not None and seq < oldest - 1 and _pruned(tx, seq):
+        raise Gone(
+            "events after this cursor have been pruned",
+            hint="Start again from the current state, without a cursor.",
+            oldest=cursor_of(0 if tx.sqlite else xid, oldest - 1),
+        )
+
+
+def _pruned(tx: Tx, seq: int) -> bool:
+    return tx.execute(select(e.seq).where(e.company_id == COMPANY, e.seq <= seq).limit(1)).first() is None

@@ -1,0 +1,1 @@
+"""Where work comes in: validated, routed, ranked and written in one transaction."""

@@ -1,0 +1,149 @@
+"""What a caller may ask for, checked; and the draft it becomes before it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pulser.agents.actions import check_payload
+from pulser.agents.registry import Registry
+from pulser.agents.route import decide
+from pulser.core.errors import BadInput, Malformed, TooLarge, UnknownName
+from pulser.core.settings import Queue
+from pulser.core.task import Priority
+
+Model = TypeVar("Model", bound=BaseModel)
+Short = Annotated[str, Field(min_length=1, max_length=200)]
+_TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"  # no control characters but tab and line ends
+
+
+class ChecklistItem(BaseModel):
+    """One line of the definition of done."""
+
+    model_config = ConfigDict(extra="forbid")
+    text: Annotated[str, Field(min_length=1, max_length=500, pattern=_TEXT)]
+    done: bool = False
+
+
+class TaskRequest(BaseModel):
+    """A task as it is submitted. Unknown fields are refused, so that a slip of the pen is not silently lost."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"task_type": "documentation", "priority": "high", "payload": {"action": "changelog", "path": "."}, "title": "What changed?"}]
+        },
+    )
+    task_type: Annotated[
+        str, Field(min_length=1, max_length=63, pattern=_TEXT, description="A task type (GET /api/v1/task-types), or auto: routed by its words.")
+    ]
+    priority: Priority = "medium"
+    payload: Annotated[dict[str, Any], Field(description="`action` says what to do; the other keys are its arguments.")] = Field(default_factory=dict)
+    requester: Annotated[Short | None, Field(pattern=_TEXT, description="A label; who acted is known from sign-in.")] = None
+    title: Annotated[Short | None, Field(pattern=_TEXT)] = None
+    description: Annotated[str | None, Field(max_length=20_000, pattern=_TEXT)] = None
+    agent: Annotated[Short | None, Field(pattern=_TEXT, description="Which agent, instead of the routing table's.")] = None
+    run_at: Annotated[datetime | None, Field(description="Not before then; a time with an offset.")] = None
+    depends_on: Annotated[list[Short], Field(max_length=200, description="Ids of tasks, or refs of the same batch, that must succeed first.")] = Field(
+        default_factory=list
+    )
+    time_limit_s: Annotated[float | None, Field(gt=0, le=86_400, allow_inf_nan=False)] = None
+    max_retries: Annotated[int | None, Field(ge=0, le=100, strict=True)] = None
+    review: Annotated[bool | None, Field(description="Whether a person is to look before it is done; the agent's rule otherwise.")] = None
+    checklist: Annotated[list[ChecklistItem], Field(max_length=100)] = Field(default_factory=list)
+    ref: Annotated[Short | None, Field(pattern=_TEXT, description="A name for this task within its batch.")] = None
+
+    @field_validator("run_at")
+    @classmethod
+    def _aware(cls, value: datetime | None) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a time needs an offset, such as Z")
+        return value.astimezone(UTC) if value is not None else None
+
+
+class BatchRequest(BaseModel):
+    """Several tasks, all or nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+    tasks: Annotated[list[TaskRequest], Field(min_length=1)]
+
+
+def parse(kind: type[Model], body: bytes) -> Model:
+    """``body`` as ``kind``; all problems at once, with pointers."""
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise as_problem(error) from None
+
+
+def as_problem(error: ValidationError) -> BadInput | Malformed:
+    """Pydantic's errors as ours."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    if found and found[0]["type"] == "json_invalid":
+        return Malformed(
+            f"the body is not JSON: {found[0]['msg'].removeprefix('Invalid JSON: ')}", hint="Send UTF-8 encoded JSON, not nested deeper than 64 levels."
+        )
+    errors = [{"pointer": "/" + "/".join(str(p).replace("~", "~0").replace("/", "~1") for p in each["loc"]), "detail": each["msg"]} for each in found]
+    return BadInput(f"{errors[0]['pointer']}: {errors[0]['detail']}" + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""), errors=errors)
+
+
+@dataclass(slots=True)
+class Draft:
+    """A checked and routed task, ready to be written."""
+
+    task_type: str
+    action: str
+    agent: str
+    priority: Priority
+    payload: str  # JSON
+    routing: dict[str, Any]
+    time_limit_s: float
+    max_retries: int
+    review: bool
+    expected_s: float
+    run_at: datetime | None = None
+    depends_on: list[str] = field(default_factory=list)
+    needs: Literal["done", "ended"] = "done"
+    title: str | None = None
+    description: str | None = None
+    requester: str | None = None
+    checklist: list[dict[str, Any]] | None = None
+    parent_id: str | None = None
+    ref: str | None = None
+    task_id: str | None = None  # given by who hands out sub-tasks that name each other
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def draft(request: TaskRequest, registry: Registry, queue: Queue, *, pointer: str = "") -> Draft:
+    """Check ``request`` against its action's schema and route it; :class:`BadInput` with pointers otherwise. Writes nothing."""
+    wanted = request.payload.get("action")
+    if wanted is not None and not isinstance(wanted, str):
+        raise BadInput("payload.action is the name of an action", errors=[{"pointer": f"{pointer}/payload/action", "detail": "must be a string"}])
+    try:
+        decision = decide(registry, request.task_type, request.agent, request.title, request.description, request.payload)
+        spec, name, action = registry.resolve(decision.task_type, decision.agent, wanted or decision.action or None)
+    except UnknownName as error:
+        error.fields.setdefault("errors", [{"pointer": f"{pointer}/task_type", "detail": error.detail}])
+        raise
+    args = {key: value for key, value in request.payload.items() if key != "action"}
+    payload = _encode({"action": name, **action.defaults, **args}).decode()
+    if len(payload) > queue.payload_limit_bytes:
+        raise TooLarge(
+            f"the payload has {len(payload)} bytes; {queue.payload_limit_bytes} are allowed",
+            hint="Upload the data with POST /api/v1/files and name it as file:<sha256>.",
+        )
+    check_payload(action.tool, {**action.defaults, **args}, payload, pointer=f"{pointer}/payload")
+    return Draft(
+        task_type=decision.task_type, action=name, agent=decision.agent, priority=request.priority, payload=payload, routing=msgspec.to_builtins(decision),
+        time_limit_s=request.time_limit_s or spec.limit_s(decision.task_type),
+        max_retries=request.max_retries if request.max_retries is not None else spec.max_retries if spec.max_retries is not None else queue.max_retries,
+        review=request.review if request.review is not None else spec.reviewed(name), expected_s=spec.targets.response_p95_s or 60.0, run_at=request.run_at,
+        depends_on=request.depends_on, title=request.title, description=request.description, requester=request.requester,
+        checklist=[item.model_dump() for item in request.checklist] or None, ref=request.ref,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The SQL: tables, one file per noun, and what differs between SQLite and Postgres."""

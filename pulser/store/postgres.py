@@ -1,0 +1,105 @@
+"""What Postgres needs: a role and a company per transaction, its clock, its way to claim.
+
+The login may be any role that is a member of the four (``pulser_app``, ``pulser_engine``, ``pulser_auth``, ``pulser_owner``); each
+transaction takes the one it needs and its company in its first statement, for itself only, and reads the clock with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg.types.json import set_json_loads
+from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy.exc import DBAPIError
+
+from pulser.core.errors import BadInput, Unavailable
+from pulser.store.tx import Scope, Tx
+
+ROLES: dict[Scope, str] = {"app": "pulser_app", "engine": "pulser_engine", "auth": "pulser_auth", "owner": "pulser_owner"}
+
+_ENTER = """SELECT set_config('role', %s, true), set_config('pulser.company', %s, true), (extract(epoch from clock_timestamp()) * 1000000)::bigint"""
+
+
+def engine(url: str, connections: int) -> Engine:
+    """A pool of ``connections``; JSON is decoded by msgspec."""
+    set_json_loads(msgspec.json.decode)
+    parsed = make_url(url).set(drivername="postgresql+psycopg")
+    return create_engine(
+        parsed,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=30,
+        connect_args={
+            "application_name": "pulser",
+            "connect_timeout": 10,
+            "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000 -c lock_timeout=10000",
+        },
+    )
+
+
+def begin(connection: Connection, scope: Scope, company: str | None, offset_us: int) -> Tx:
+    """Begin a transaction of ``scope``; its clock is the server's plus ``offset_us`` (tests move it)."""
+    connection.begin()
+    cursor = connection.connection.cursor()
+    now_us = cursor.execute(_ENTER, (ROLES[scope], company or ""), prepare=True).fetchone()[2]
+    return Tx(connection, cursor, sqlite=False, now_us=now_us + offset_us)
+
+
+def become(tx: Tx, scope: Scope) -> None:
+    """Go on in another role within the same transaction: the engine's part of a company's commit."""
+    tx.cursor.execute("SELECT set_config('role', %s, true)", (ROLES[scope],), prepare=True)
+
+
+def may_retry(error: BaseException) -> bool:
+    """True if the whole transaction may simply run again: it lost a race, or its connection before the commit."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(cause, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected | psycopg.errors.AdminShutdown) or lost(error)
+
+
+def lost(error: BaseException) -> bool:
+    """True if the connection is gone."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(cause, psycopg.OperationalError) and getattr(cause, "sqlstate", None) in (None, "57P01", "57P02", "57P03", "08006", "08003", "08001")
+
+
+def translate(error: BaseException) -> BaseException:
+    """The driver's errors as ours."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, psycopg.errors.DiskFull):
+        return Unavailable("the database's disk is full: nothing was written", hint="Free some space on the database server.", retry_after_s=10)
+    if isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled):
+        return Unavailable("the database took too long", hint="Try again in a moment.", retry_after_s=2)
+    if isinstance(cause, psycopg.OperationalError):
+        return Unavailable("the database cannot be reached", hint="Nothing was lost; try again in a moment.", retry_after_s=2)
+    if isinstance(cause, psycopg.DataError):
+        return BadInput(f"the database cannot hold a value: {str(cause).splitlines()[0]}", hint="Look for NUL characters, or numbers out of range.")
+    return error
+
+
+_CANDIDATES = """
+WITH RECURSIVE lanes AS (
+  (SELECT company_id, assigned_agent FROM task_queue WHERE ready{critical} ORDER BY company_id, assigned_agent LIMIT 1)
+  UNION ALL
+  SELECT n.company_id, n.assigned_agent FROM lanes l CROSS JOIN LATERAL (
+    SELECT company_id, assigned_agent FROM task_queue
+    WHERE ready{critical} AND (company_id, assigned_agent) > (l.company_id, l.assigned_agent) ORDER BY company_id, assigned_agent LIMIT 1) n
+), picked AS (
+  SELECT t.company_id, t.task_id, t.rank_at, row_number() OVER (PARTITION BY l.company_id ORDER BY t.rank_at) AS turn
+  FROM lanes l CROSS JOIN LATERAL (
+    SELECT company_id, task_id, rank_at FROM task_queue q
+    WHERE ready{critical} AND q.company_id = l.company_id AND q.assigned_agent = l.assigned_agent
+    ORDER BY rank_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED) t
+  WHERE (%(agents)s::text[] IS NULL OR l.assigned_agent = ANY (%(agents)s::text[]))
+    AND (l.company_id || '/' || l.assigned_agent) <> ALL (%(closed)s::text[]) AND ('/' || l.assigned_agent) <> ALL (%(closed)s::text[])
+)
+SELECT company_id, task_id FROM picked ORDER BY turn, rank_at LIMIT %(limit)s
+"""
+
+
+def candidates(tx: Tx, agents: frozenset[str] | None, closed: set[tuple[str, str]], limit: int, *, critical: bool) -> list[Any]:
+    """Keys of up to ``limit`` claimable tasks, locked until the commit: companies take turns, each company's own in order of rank."""
+    sql = _CANDIDATES.format(critical=" AND priority = 'critical'" if critical else "")
+    parameters = {"limit": limit, "agents": sorted(agents) if agents is not None else None, "closed": [f"{c}/{a}" for c, a in sorted(closed)]}
+    return list(tx.cursor.execute(sql, parameters, prepare=True).fetchall())

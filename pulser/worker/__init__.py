@@ -1,0 +1,1 @@
+"""Where work is done: claim, perform, settle. Read ``run_one`` first."""

@@ -1,0 +1,276 @@
+"""The worker of one process: takes as much as it has slots for, runs it, and settles and claims together in one commit.
+
+It wakes by events (a commit that made work claimable, a task that ended), never by a short poll. When idle, new work is claimed inside the
+very commit that submits it (``tail``). One slot is kept for critical tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pulser.agents.perform import Perform
+from pulser.core.actor import Actor
+from pulser.core.clock import iso, monotonic
+from pulser.core.errors import PulserError
+from pulser.core.settings import Worker as Settings
+from pulser.core.task import Claimed, Outcome
+from pulser.events.append import STAGE, emit
+from pulser.observe import logs
+from pulser.store import claims
+from pulser.store.store import Store
+from pulser.store.tx import Hints, Tx
+from pulser.worker.run_one import run_one
+from pulser.worker.settle import Settler
+
+log = logs.get("worker")
+Key = tuple[str, str]
+TURNS = 2  # commits under way at once: one syncs while the other's work runs
+PROGRESS_S = 1.0
+
+
+@dataclass(slots=True)
+class Running:
+    """A claimed task and the coroutine that does it."""
+
+    task: Claimed
+    doing: asyncio.Task[None]
+    told_at: float = -PROGRESS_S
+
+
+class Pool:
+    """Claims, runs and settles. All methods but ``tail`` run in the event loop it was started in."""
+
+    def __init__(self, store: Store, settler: Settler, perform: Perform, settings: Settings, worker_id: str, agents: frozenset[str] | None) -> None:
+        self.store, self.settler, self.perform, self.settings = store, settler, perform, settings
+        self.worker_id, self.agents = worker_id, agents
+        self.actor = Actor(f"worker:{worker_id}", company_id="", role="operator", origin="worker")
+        self.running: dict[Key, Running] = {}
+        self.paused = False  # takes nothing new
+        self._free = settings.concurrency
+        self._kept = 1 if settings.concurrency > 1 else 0  # slots for critical tasks alone
+        self._lock = threading.Lock()  # _free is shared with the writer's thread
+        self._ended: list[Outcome] = []
+        self._hungry = True  # there may be claimable work
+        self._turns = 0
+        self._kicked = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Begin to take work, in the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self.store.tail = self.tail
+        self.store.on_commit(self._committed)
+        self._kick()
+
+    def held(self) -> list[tuple[str, str, int]]:
+        """The leases of this worker: ``(company, task, token)``."""
+        return [(r.task.company_id, r.task.task_id, r.task.token) for r in list(self.running.values())]
+
+    def wake(self) -> None:
+        """There may be new work; callable from any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._hungry_kick)
+
+    def lose(self, keys: Sequence[Key]) -> None:
+        """These leases are lost: stop the work; nothing of it is written."""
+        for key in keys:
+            if running := self.running.get(key):
+                log.warning("lease lost", company_id=key[0], task_id=key[1], token=running.task.token)
+                running.doing.cancel("lease lost")
+
+    async def drain(self, within_s: float) -> None:
+        """Take nothing new, let what runs finish for ``within_s``, and give back the rest."""
+        self.paused = True
+        self.store.tail = None
+        try:
+            await asyncio.wait_for(self._idle.wait(), within_s)
+        except TimeoutError:
+            left = [r.task for r in self.running.values()]
+            for running in self.running.values():
+                running.doing.cancel("drained")
+            await self.store.write(self._settle, [Outcome(task, "give_back") for task in left], scope="engine", actor=self.actor)
+            log.info("gave work back", tasks=len(left))
+
+    # claiming
+
+    def _committed(self, hints: Hints) -> None:
+        if self._loop is None or self._loop.is_closed():
+            return
+        if hints.cancelled:
+            gone = set(hints.cancelled)
+            self._loop.call_soon_threadsafe(lambda: self.lose([key for key in self.running if key[1] in gone]))
+        if hints.agents and (self.agents is None or "*" in hints.agents or self.agents & hints.agents):
+            self.wake()
+
+    def _hungry_kick(self) -> None:
+        self._hungry = True
+        self._kick()
+
+    def _reserve(self) -> int:
+        if self.paused:
+            return 0
+        with self._lock:
+            free, self._free = self._free, 0
+        return free
+
+    def _release(self, slots: int) -> None:
+        if slots:
+            with self._lock:
+                self._free += slots
+
+    def _claim(self, tx: Tx, free: int) -> list[Claimed]:
+        if free <= 0:
+            return []
+        lease_s = self.settings.lease_s
+        plain = free - self._kept
+        found = claims.claim(tx, self.worker_id, self.agents, plain, lease_s) if plain > 0 else []
+        if len(found) == max(plain, 0) and self._kept:
+            found += claims.claim(tx, self.worker_id, self.agents, free - len(found), lease_s, critical=True)
+        for task in found:
+            before, after = STAGE["approved" if task.stage == "merging" else "queued"], STAGE["claimed"]
+            details = {"worker_id": self.worker_id, "agent": task.agent, "token": task.token, "attempt": task.attempt}
+            emit(tx, "task_claimed", task.company_id, task.task_id, task.version - 1, details, before=before, after=after, by=self.actor.name)
+            emit(
+                tx,
+                "executor_started",
+                task.company_id,
+                task.task_id,
+                task.version,
+                {"agent": task.agent, "attempt": task.attempt},
+                before=after,
+                after=STAGE[task.stage],
+                by=self.actor.name,
+            )
+        return found
+
+    def tail(self, tx: Tx) -> None:
+        """In the writer's thread, before a commit that makes work claimable: claim it at once if there are free slots."""
+        if not (free := self._reserve()):
+            return
+        found: list[Claimed] = []
+
+        def after(held: bool) -> None:
+            self._release(free - (len(found) if held else 0))
+            if held and found and self._loop is not None:
+                self._loop.call_soon_threadsafe(self._start, found)
+
+        tx.after.append(after)
+        found += self._claim(tx, free)
+
+    # running
+
+    def _start(self, found: list[Claimed]) -> None:
+        for task in found:
+            doing = asyncio.create_task(self._run(task))
+            self.running[task.company_id, task.task_id] = Running(task, doing)
+        if found:
+            self._idle.clear()
+
+    async def _run(self, task: Claimed) -> None:
+        key = (task.company_id, task.task_id)
+        try:
+            outcome = await run_one(task, self.perform, lambda message, fraction: self._progress(key, message, fraction))
+            self._ended.append(outcome)
+        except asyncio.CancelledError:
+            self._forget(task)
+        self._kick()
+
+    def _forget(self, task: Claimed) -> None:
+        if self.running.pop((task.company_id, task.task_id), None) is not None:
+            self._release(1)
+        self._hungry = True
+        if not self.running:
+            self._idle.set()
+
+    def _progress(self, key: Key, message: str, fraction: float | None) -> None:
+        running = self.running.get(key)
+        if running is None or monotonic() - running.told_at < PROGRESS_S:
+            return
+        running.told_at = monotonic()
+        task = running.task
+        writing = asyncio.ensure_future(self.store.write(_tell_progress, task, message[:500], fraction, company=task.company_id, actor=self.actor))
+        writing.add_done_callback(lambda done: done.exception())  # progress may be lost; the work goes on
+
+    # turns
+
+    def _kick(self) -> None:
+        if not self._kicked and self._loop is not None:
+            self._kicked = True
+            self._loop.call_soon(self._maybe_turn)
+
+    def _maybe_turn(self) -> None:
+        self._kicked = False
+        if self._turns >= TURNS or (self._turns and len(self._ended) < 32):
+            return
+        wants = self._hungry and not self.paused
+        if not self._ended and not (wants and self._free):
+            return
+        ended, self._ended = self._ended, []
+        self._turns += 1
+        self._hungry = False
+        _hold(asyncio.create_task(self._turn(ended)))
+
+    async def _turn(self, ended: list[Outcome]) -> None:
+        free = self._reserve() + len(ended)
+        wanted = 0 if self.paused else free
+        plain = [o for o in ended if not (o.artifacts or o.log or o.spawn)]
+        rich = [o for o in ended if o.artifacts or o.log or o.spawn]
+        found: list[Claimed] = []
+        try:
+            for outcome in rich:  # these write into their company's own tables, so each is its company's transaction
+                await self._settle_one(outcome)
+            found = await self.store.write(self._settle_and_claim, plain, wanted, scope="engine", actor=self.actor)
+        except PulserError as error:
+            log.error("could not settle; the leases will tell", error=error.detail, tasks=len(ended))
+            await asyncio.sleep(0.2)
+            self._ended += plain  # kept, and tried again: settling twice is refused by the token
+            free -= len(plain)
+            ended = rich
+        finally:
+            self._turns -= 1
+        for outcome in ended:
+            self.running.pop((outcome.task.company_id, outcome.task.task_id), None)
+        self._release(free - len(found))
+        self._start(found)
+        self._hungry = self._hungry or (len(found) >= wanted - self._kept > 0)
+        if not self.running:
+            self._idle.set()
+        self._kick()
+
+    def _settle_and_claim(self, tx: Tx, ended: list[Outcome], free: int) -> list[Claimed]:
+        self._settle(tx, ended)
+        tx.hints.agents.clear()  # claimed right here
+        return self._claim(tx, free)
+
+    def _settle(self, tx: Tx, ended: list[Outcome]) -> None:
+        for task in self.settler.settle(tx, ended):
+            log.warning("lease lost: nothing was written", company_id=task.company_id, task_id=task.task_id, token=task.token)
+
+    async def _settle_one(self, outcome: Outcome) -> None:
+        try:
+            await self.store.write(self._settle, [outcome], company=outcome.task.company_id, actor=self.actor)
+        except PulserError as error:
+            if error.code == "unavailable":
+                raise
+            failed = Outcome(outcome.task, "fail", error={"code": error.code, "detail": error.detail, "hint": error.hint})
+            await self.store.write(self._settle, [failed], company=outcome.task.company_id, actor=self.actor)
+
+
+def _tell_progress(tx: Tx, task: Claimed, message: str, fraction: float | None) -> None:
+    version = claims.progress(tx, task.task_id, task.token, {"message": message, "fraction": fraction, "at": iso(tx.now)})
+    if version is not None:
+        emit(tx, "executor_progress", task.company_id, task.task_id, version, {"message": message, "fraction": fraction})
+
+
+_pending: set[asyncio.Task[Any]] = set()
+
+
+def _hold(task: asyncio.Task[Any]) -> None:
+    _pending.add(task)
+    task.add_done_callback(_pending.discard)
