@@ -18,7 +18,7 @@ def uid_for_child() -> int | None:
     if os.geteuid() != 0:
         return None
     with open("/proc/self/uid_map", encoding="ascii") as file:
-        if not any(int(first) <= FIRST_UID and FIRST_UID + UIDS <= int(first) + int(count) for first, _, count in map(str.split, file)):
+        if not any(int(first) <= FIRST_UID and int(first) + int(count) >= FIRST_UID + UIDS for first, _, count in map(str.split, file)):
             return None
     global _counter
     _counter += 1
