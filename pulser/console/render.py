@@ -37,10 +37,11 @@ def environment() -> Environment:
         status_titles=words.STATUS_TITLES,
         priorities=words.PRIORITIES,
         moves=words.moves,
-        sentence=words.sentence,
+        told=words.told,
         query=query,
         between=between,
     )
+    env.globals["bits"] = env.get_template("bits.html").module
     return env
 
 

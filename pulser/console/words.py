@@ -1,8 +1,9 @@
-"""The console's words: columns of the board, what a person may do at each stage, and sentences for events."""
+"""The console's words: columns of the board, what a person may do at each stage, and how events are shown."""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -74,36 +75,25 @@ def moves(task: dict[str, Any]) -> tuple[Move, ...]:
 
 
 @cache
-def sentences() -> dict[str, dict[str, str]]:
-    """Kind → {icon, tone, text}; the same file that the browser reads, so that both say the same."""
-    loaded: dict[str, dict[str, str]] = json.loads(assets.tree()["sentences.json"])
+def kinds() -> dict[str, dict[str, str]]:
+    """Kind of event → {icon, tone}; the same file that the browser reads."""
+    loaded: dict[str, dict[str, str]] = json.loads(assets.tree()["kinds.json"])
     return loaded
 
 
-def sentence(event: dict[str, Any]) -> dict[str, str]:
-    """``{icon, tone, text}`` of an event; an unknown kind is told by its name and actor."""
+def task_of(event: dict[str, Any]) -> str:
+    """The task an event is about; empty if it is about something else."""
+    target = str(event.get("target") or "")
+    return str(event.get("task_id") or (target if target.startswith("tsk_") else ""))
+
+
+def told(event: dict[str, Any]) -> dict[str, str]:
+    """``{icon, tone, task, before, after}``: the event's sentence, with the id of its task taken out, to be a link."""
     kind = str(event.get("event") or "")
-    known = sentences().get(kind)
-    if known is None:
-        return {"icon": "activity", "tone": "", "text": f"{kind.replace('_', ' ').replace('.', ' ').capitalize()} by {event.get('actor') or 'pulser'}"}
-    details = event.get("details") or {}
-    text = known["text"]
-    for part, default in _holes(text):
-        name = part.removeprefix("details.")
-        value = details.get(name) if part.startswith("details.") else event.get(part)
-        shown = default if value is None or value == "" else _short(value)
-        text = text.replace("{" + part + ("|" + default if default else "") + "}", shown)
-    return {"icon": known["icon"], "tone": known.get("tone", ""), "text": " ".join(text.split())}
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 160 else text[:159] + "…"
-
-
-def _holes(text: str) -> list[tuple[str, str]]:
-    holes = []
-    for piece in text.split("{")[1:]:
-        name, _, default = piece.partition("}")[0].partition("|")
-        holes.append((name, default))
-    return holes
+    look = kinds().get(kind, {})
+    task = task_of(event)
+    says = str(event.get("says") or f"{event.get('target') or event.get('actor') or 'pulser'}: {re.sub('[_.]', ' ', kind)}")
+    if says.startswith("the "):
+        says = "T" + says[1:]
+    before, found, after = says.partition(task) if task else (says, "", "")
+    return {"icon": look.get("icon", "activity"), "tone": look.get("tone", ""), "task": task, "before": before, "after": after if found else ""}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pulser.console import render, words
+from pulser.console import render
 from pulser.console.pages.data import Caller, Data
+from pulser.events.catalogue import KINDS
 
 FILTERS = ("kind", "task_id", "actor")
 PAGE = 50
@@ -19,5 +20,5 @@ async def show(deps: Data, request: Request, caller: Caller) -> Response:
     filters = dict(chosen) | ({"before": before} if before else {})
     found = await deps.list_events(caller.company_id, order="desc", limit=PAGE, **filters)
     template = "events_more.html" if request.headers.get("hx-request") and before else "events.html"
-    kinds = sorted(words.sentences())
+    kinds = sorted(KINDS)
     return render.page(request, template, active="events", caller=caller, events=found["items"], older=found.get("next"), chosen=chosen, before=before, kinds=kinds)

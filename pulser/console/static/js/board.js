@@ -6,6 +6,7 @@ import { handleMoves, move } from "./moves.js";
 import { refresh } from "./refresh.js";
 import "./new-task.js";
 import { toast } from "./toast.js";
+import { taskOf } from "./told.js";
 
 const EVERY_MS = 1000;
 const FIRST = 15;
@@ -30,7 +31,7 @@ function flash(card) {
 }
 
 function progress(event) {
-  const box = document.querySelector(`#card-${CSS.escape(event.task_id)} [data-progress]`);
+  const box = document.querySelector(`#card-${CSS.escape(taskOf(event))} [data-progress]`);
   if (!box) return false;
   const { fraction, message } = event.details ?? {};
   if (typeof fraction === "number") box.querySelector("progress").value = Math.round(fraction * 100);
@@ -40,7 +41,7 @@ function progress(event) {
 
 onEvent(({ kind, data }) => {
   if (kind === "executor_progress" && data && progress(data)) return;
-  if (kind === "cursor_expired" || data?.task_id) again();
+  if (kind === "cursor_expired" || (data && taskOf(data))) again();
 });
 
 // --- dragging -----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 // The tail of the log: new events on top, held back while paused, narrowed by the filters of the form.
 
 import { onEvent } from "./live.js";
-import { sentence } from "./sentences.js";
+import { taskOf, told } from "./told.js";
 import { tellTimes } from "./time.js";
 import { icon } from "./toast.js";
 
@@ -17,30 +17,29 @@ let fresh = [];
 function wanted(event) {
   const { kind, task_id: task, actor } = form.elements;
   return (!kind.value || event.event === kind.value)
-    && (!task.value.trim() || event.task_id === task.value.trim())
+    && (!task.value.trim() || taskOf(event) === task.value.trim())
     && (!actor.value.trim() || event.actor === actor.value.trim());
+}
+
+function link(task) {
+  if (!task) return [];
+  const anchor = Object.assign(document.createElement("a"), { className: "mono", href: `/tasks/${encodeURIComponent(task)}`, title: task, textContent: `…${task.slice(-6)}` });
+  return [anchor];
 }
 
 function row(event) {
   const item = template.content.firstElementChild.cloneNode(true);
-  const said = sentence(event);
+  const said = told(event);
   const find = (selector) => item.querySelector(selector);
   item.id = `e-${event.id}`;
   item.dataset.kind = event.event;
   if (said.tone) item.classList.add(said.tone);
   item.classList.add("arrived");
   find("summary > .icon").replaceWith(icon(said.icon));
-  find(".said").textContent = said.text;
+  find(".said").append(said.before, ...link(said.task), said.after);
   find(".kind").textContent = event.event;
   find("time").setAttribute("datetime", event.ts);
   find("pre").textContent = JSON.stringify(event, null, 2);
-  if (event.task_id) {
-    const link = find(".task-link");
-    link.href = `/tasks/${encodeURIComponent(event.task_id)}`;
-    link.textContent = event.task_id.slice(-6);
-    link.title = event.task_id;
-    link.hidden = false;
-  }
   return item;
 }
 

@@ -6,8 +6,12 @@ const URL_OF_TAIL = "/api/v1/events/tail";
 const listeners = new Set();
 const WORDS = { connecting: "Connecting", live: "Live", retrying: "Reconnecting", refused: "Signed out" };
 
+const early = []; // heard before the page's own script listens
+const EARLY = 500;
+
 export function onEvent(listener) {
   listeners.add(listener);
+  for (const event of early.splice(0)) listener(event);
 }
 
 // Calls `work` soon after the first call and then at most every `everyMs`, never twice at once, and not while the page is hidden.
@@ -28,6 +32,7 @@ export function paced(work, everyMs) {
 }
 
 function hear(event) {
+  if (!listeners.size && early.length < EARLY) early.push(event);
   for (const listener of listeners) listener(event);
 }
 

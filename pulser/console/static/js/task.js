@@ -4,6 +4,7 @@ import { onEvent, paced } from "./live.js";
 import { markdown } from "./markdown.js";
 import { handleMoves } from "./moves.js";
 import { refresh } from "./refresh.js";
+import { taskOf } from "./told.js";
 
 const EVERY_MS = 700;
 const TEXT_LIMIT = 300000;
@@ -23,7 +24,7 @@ function progress({ fraction, message }) {
 
 onEvent(({ kind, data }) => {
   if (kind === "cursor_expired") { again(); return; }
-  if (data?.task_id !== taskId && data?.target !== taskId && data?.details?.parent_id !== taskId) return;
+  if (!data || (taskOf(data) !== taskId && data.details?.parent_id !== taskId)) return;
   for (const log of document.querySelectorAll('details[data-log][open][data-outcome="running"]')) showLog(log);
   if (kind === "executor_progress" && progress(data.details ?? {})) return;
   again();
