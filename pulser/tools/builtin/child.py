@@ -54,13 +54,12 @@ def run_child(
     """Run ``command`` in ``cwd`` with ``home`` as HOME and TMPDIR. Of each stream the ``start`` or the ``end`` is kept."""
     full = {"PATH": PATH, "HOME": str(home), "TMPDIR": str(home), "LC_ALL": "C.UTF-8"} | dict(env or {})
     try:
-        process = subprocess.Popen(  # noqa: S603 - a fixed program and checked arguments, never a shell
+        process = subprocess.Popen(
             list(command), cwd=cwd, env=full, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
         )
     except OSError as error:
         raise Permanent(f"{command[0]} cannot be started: {error.strerror}") from None
-    assert process.stdout and process.stderr
-    streams = [_Drain(process.stdout, out_limit_bytes, keep), _Drain(process.stderr, out_limit_bytes, keep)]
+    streams = [_Drain(stream, out_limit_bytes, keep) for stream in (process.stdout, process.stderr) if stream is not None]
     timed_out = False
     try:
         process.wait(time_limit_s)

@@ -124,10 +124,8 @@ def _merged(old: str, new: str) -> str:
         if not added:
             continue
         place = re.search(rf"^### {re.escape(title)}[ \t]*\n\n?", old, re.MULTILINE)
-        if place:
-            old = old[: place.end()] + "\n".join(added) + "\n" + old[place.end() :]
-        else:
-            old = old.rstrip() + f"\n\n### {title}\n\n" + "\n".join(added) + "\n"
+        before, after = (old[: place.end()], old[place.end() :]) if place else (f"{old.rstrip()}\n\n### {title}\n\n", "")
+        old = before + "\n".join(added) + "\n" + after
     return old
 
 
