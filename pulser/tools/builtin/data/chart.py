@@ -88,7 +88,9 @@ def _bottom(low: float, high: float, width: int, height: int, name: str) -> tupl
     return marks + _label((LEFT + width - RIGHT) / 2, height - 8, clean(name, 50)), x
 
 
-def histogram(title: str, edges: Sequence[float], counts: Sequence[int], name: str = "", labels: tuple[str, str] | None = None, width: int = 480, height: int = 280) -> str:
+def histogram(
+    title: str, edges: Sequence[float], counts: Sequence[int], name: str = "", labels: tuple[str, str] | None = None, width: int = 480, height: int = 280
+) -> str:
     """``counts[i]`` values lie between ``edges[i]`` and ``edges[i + 1]``; ``labels`` replace the numbers at both ends (dates)."""
     top = max(counts, default=0) or 1
     axis, y = _side(0, top, width, height)
@@ -101,7 +103,9 @@ def histogram(title: str, edges: Sequence[float], counts: Sequence[int], name: s
     for start, end, amount in zip(edges, edges[1:], counts, strict=False):
         left, right, level = x(start), x(end), y(amount)
         said = f"{number(start)} to {number(end)}: {amount:,}" if not labels else f"{amount:,}"
-        bars.append(f'<rect x="{left + 0.5:g}" y="{level:g}" width="{max(right - left - 1, 0.5):g}" height="{height - BOTTOM - level:g}" fill="{MARK}"><title>{said}</title></rect>')
+        bars.append(
+            f'<rect x="{left + 0.5:g}" y="{level:g}" width="{max(right - left - 1, 0.5):g}" height="{height - BOTTOM - level:g}" fill="{MARK}"><title>{said}</title></rect>'
+        )
     most = max(range(len(counts)), key=lambda at: counts[at], default=0)
     where = f"Most between {number(edges[most])} and {number(edges[most + 1])} ({counts[most]:,})." if counts and not labels else ""
     return svg(title, f"Histogram of {sum(counts):,} values in {len(counts)} bins. {where}", axis + under + "".join(bars), width, height)
@@ -118,14 +122,25 @@ def bars(title: str, labels: Sequence[Any], values: Sequence[float], width: int 
         top = TOP + index * row
         left, right = sorted((x(0.0), x(value)))
         body.append(_label(144, top + 14, clean(label, 22), "end"))
-        body.append(f'<rect x="{left:g}" y="{top + 2:g}" width="{max(right - left, 0.5):g}" height="{row - 6}" fill="{MARK if value >= 0 else WARM}"><title>{clean(label, 100)}: {value:,.12g}</title></rect>')
+        body.append(
+            f'<rect x="{left:g}" y="{top + 2:g}" width="{max(right - left, 0.5):g}" height="{row - 6}" fill="{MARK if value >= 0 else WARM}"><title>{clean(label, 100)}: {value:,.12g}</title></rect>'
+        )
         body.append(_label(right + 5, top + 14, number(value), "start"))
     largest = max(range(len(values)), key=lambda at: values[at], default=None)
     said = f" Largest: {labels[largest]} with {values[largest]:,.6g}." if largest is not None else ""
     return svg(title, f"Bar chart of {len(labels)} values.{said}", "".join(body), width, height)
 
 
-def line(title: str, xs: Sequence[float], ys: Sequence[float], x_name: str = "", y_name: str = "", ends: tuple[str, str] | None = None, width: int = 640, height: int = 280) -> str:
+def line(
+    title: str,
+    xs: Sequence[float],
+    ys: Sequence[float],
+    x_name: str = "",
+    y_name: str = "",
+    ends: tuple[str, str] | None = None,
+    width: int = 640,
+    height: int = 280,
+) -> str:
     """Points joined in their order; ``ends`` are shown under the axis instead of numbers (dates, names)."""
     axis, under, x, y = _plane(xs, ys, x_name, ends, width, height)
     points = " ".join(f"{x(a):g},{y(b):g}" for a, b in zip(xs, ys, strict=True))
@@ -164,14 +179,20 @@ def heat_map(title: str, names: Sequence[str], matrix: Sequence[Sequence[float |
         body.append(_label(side - 6, TOP + row * size + size / 2 + 4, clean(name, 18), "end"))
         below = TOP + size * len(names) + 12
         x = side + row * size + size / 2
-        body.append(f'<text x="{x:g}" y="{below}" text-anchor="end" transform="rotate(-40 {x:g} {below})" fill="currentColor" fill-opacity="0.8">{clean(name, 18)}</text>')
+        body.append(
+            f'<text x="{x:g}" y="{below}" text-anchor="end" transform="rotate(-40 {x:g} {below})" fill="currentColor" fill-opacity="0.8">{clean(name, 18)}</text>'
+        )
         for column, value in enumerate(matrix[row]):
             shade = 0.0 if value is None else min(abs(value), 1.0)
             colour = COOL if (value or 0) >= 0 else WARM
             left, top = side + column * size, TOP + row * size
             said = "–" if value is None else f"{value:.2f}"
-            body.append(f'<rect x="{left}" y="{top}" width="{size - 2}" height="{size - 2}" fill="{colour}" fill-opacity="{shade * 0.75:.2f}" stroke="currentColor" stroke-opacity="0.12">')
-            body.append(f"<title>{clean(name, 60)} and {clean(names[column], 60)}: {said}</title></rect>" + _label(left + size / 2 - 1, top + size / 2 + 4, said))
+            body.append(
+                f'<rect x="{left}" y="{top}" width="{size - 2}" height="{size - 2}" fill="{colour}" fill-opacity="{shade * 0.75:.2f}" stroke="currentColor" stroke-opacity="0.12">'
+            )
+            body.append(
+                f"<title>{clean(name, 60)} and {clean(names[column], 60)}: {said}</title></rect>" + _label(left + size / 2 - 1, top + size / 2 + 4, said)
+            )
             if column > row and value is not None and abs(value) > abs(strongest[0]):
                 strongest = (value, name, names[column])
     said = f"Strongest: {strongest[1]} and {strongest[2]}, {strongest[0]:.2f}." if strongest[1] else ""

@@ -152,15 +152,17 @@ def _unreadable(lines: Lines, error: csv.Error) -> Exception:
     first, original = lines.taken()
     why = str(error)
     if "unexpected end of data" in why or "field larger than" in why:
-        return at("/path", f"{lines.name}: a quote that opens in line {first:,} is not closed (read to line {last:,}): {original[:80]!r}", 'Close it, or write a quote inside a field as "".')
+        return at(
+            "/path",
+            f"{lines.name}: a quote that opens in line {first:,} is not closed (read to line {last:,}): {original[:80]!r}",
+            'Close it, or write a quote inside a field as "".',
+        )
     if "expected after" in why:
-        return at("/path", f'{lines.name}: text after a closing quote in line {last:,}: {original[:80]!r}', 'Write a quote inside a field as "".')
+        return at("/path", f"{lines.name}: text after a closing quote in line {last:,}: {original[:80]!r}", 'Write a quote inside a field as "".')
     return at("/path", f"{lines.name}: line {last:,} cannot be read: {why}")
 
 
-def fitting(
-    sheet: Sheet, records: Iterator[tuple[int, list[str], str]], ragged: str, name: str, keep: int = 100_000
-) -> Iterator[tuple[int, list[str], str]]:
+def fitting(sheet: Sheet, records: Iterator[tuple[int, list[str], str]], ragged: str, name: str, keep: int = 100_000) -> Iterator[tuple[int, list[str], str]]:
     """Records with as many cells as there are columns. Others: ``ragged`` ``error`` raises at the end and names the first lines,
     ``skip`` keeps them in ``sheet.rejects`` (the first ``keep``; ``sheet.rejected`` counts all)."""
     width = len(sheet.names)

@@ -30,7 +30,9 @@ def json_objects(source: Recognised) -> Iterator[tuple[int, dict[str, Any], str]
     elif start == "{":
         yield from _lines_or_one(source)
     else:
-        raise at("/path", f"{source.path.name} is not JSON data: it begins with {start!r}, not with [ or {{", "Give an array of objects, or one object per line.")
+        raise at(
+            "/path", f"{source.path.name} is not JSON data: it begins with {start!r}, not with [ or {{", "Give an array of objects, or one object per line."
+        )
 
 
 def _array(source: Recognised) -> Iterator[tuple[int, dict[str, Any], str]]:
@@ -76,7 +78,9 @@ def _lines_or_one(source: Recognised) -> Iterator[tuple[int, dict[str, Any], str
                 if number == 1 or not _seen_whole(source):
                     yield from _one(source, number, error)
                     return
-                raise at("/path", f"{source.path.name}: line {number:,}, column {error.colno} is not JSON: {error.msg}", "Each line holds one JSON object.") from error
+                raise at(
+                    "/path", f"{source.path.name}: line {number:,}, column {error.colno} is not JSON: {error.msg}", "Each line holds one JSON object."
+                ) from error
             yield number, _object(source, value, number), original
 
 

@@ -44,18 +44,31 @@ def measure(link: duckdb.DuckDBPyConnection, table: str, column: str, kind: str)
     name, sort = quote(column), sort_of(kind)
     comparable = f"CAST({name} AS VARCHAR)" if sort == "other" else name
     rows, present, distinct = one(link, f"SELECT count(*), count({name}), count(DISTINCT {comparable}) FROM {table}")  # noqa: S608
-    found: dict[str, Any] = {"name": column, "type": kind, "sort": sort, "missing": rows - present, "missing_share": round((rows - present) / rows, 6), "distinct": distinct}
+    found: dict[str, Any] = {
+        "name": column,
+        "type": kind,
+        "sort": sort,
+        "missing": rows - present,
+        "missing_share": round((rows - present) / rows, 6),
+        "distinct": distinct,
+    }
     if not present:
         return found
     if sort == "number":
         found |= _numbers(link, table, column, kind)
     elif sort == "time":
-        low, high, days = one(link, f"SELECT CAST(min({name}) AS VARCHAR), CAST(max({name}) AS VARCHAR), date_diff('day', CAST(min({name}) AS TIMESTAMP), CAST(max({name}) AS TIMESTAMP)) FROM {table} WHERE isfinite({name})")  # noqa: S608
+        low, high, days = one(
+            link,
+            f"SELECT CAST(min({name}) AS VARCHAR), CAST(max({name}) AS VARCHAR), date_diff('day', CAST(min({name}) AS TIMESTAMP), CAST(max({name}) AS TIMESTAMP)) FROM {table} WHERE isfinite({name})",
+        )  # noqa: S608
         found |= {"min": low, "max": high, "span_days": days}
         found["histogram"] = _time_histogram(link, table, name)
     elif sort == "text":
         text = f"CAST({name} AS VARCHAR)"
-        low, high, shortest, longest, mean, blank = one(link, f"SELECT min({text}), max({text}), min(length({text})), max(length({text})), avg(length({text})), count(*) FILTER (WHERE trim({text}) = '') FROM {table}")  # noqa: S608
+        low, high, shortest, longest, mean, blank = one(
+            link,
+            f"SELECT min({text}), max({text}), min(length({text})), max(length({text})), avg(length({text})), count(*) FILTER (WHERE trim({text}) = '') FROM {table}",
+        )  # noqa: S608
         found |= {"min": str(low)[:200], "max": str(high)[:200], "length": {"min": shortest, "max": longest, "mean": round(mean, 3)}, "blank": blank}
     if sort != "other" and (distinct < present or present <= TOP):
         found["top"] = _top(link, table, comparable, sort)
@@ -83,7 +96,15 @@ def _numbers(link: duckdb.DuckDBPyConnection, table: str, column: str, kind: str
         f"SELECT avg(v), CASE WHEN count(v) > 1 THEN stddev_samp(v) END, count(*) FILTER (WHERE v = 0), count(*) FILTER (WHERE v < 0), "  # noqa: S608
         f"quantile_cont(v, {list(QUANTILES)}) FROM (SELECT {value} AS v FROM {table}) WHERE v IS NOT NULL",
     )
-    found |= {"min": as_json(low), "max": as_json(high), "sum": as_json(total), "mean": as_json(mean), "deviation": as_json(deviation), "zeros": zeros, "negative": negative}
+    found |= {
+        "min": as_json(low),
+        "max": as_json(high),
+        "sum": as_json(total),
+        "mean": as_json(mean),
+        "deviation": as_json(deviation),
+        "zeros": zeros,
+        "negative": negative,
+    }
     found["quantiles"] = {f"p{round(share * 100)}": as_json(at) for share, at in zip(QUANTILES, quantiles, strict=True)}
     found["outliers"] = _outliers(link, table, column, kind, quantiles)
     found["histogram"] = _histogram(link, table, value, float(low), float(high), kind)
@@ -97,7 +118,9 @@ def _outliers(link: duckdb.DuckDBPyConnection, table: str, column: str, kind: st
     low, high = first - FENCE * (third - first), third + FENCE * (third - first)
     outside = f"({value} < $1 OR {value} > $2)"
     count, spread = one(link, f"SELECT count(*) FILTER (WHERE {outside}), median(abs({value} - $3)) FROM {table}", [low, high, median])  # noqa: S608
-    examples = link.execute(f"SELECT DISTINCT {name}, abs({value} - $3) AS far FROM {table} WHERE {outside} ORDER BY far DESC LIMIT 5", [low, high, median]).fetchall()  # noqa: S608
+    examples = link.execute(
+        f"SELECT DISTINCT {name}, abs({value} - $3) AS far FROM {table} WHERE {outside} ORDER BY far DESC LIMIT 5", [low, high, median]
+    ).fetchall()  # noqa: S608
     robust = None
     if spread:
         robust = one(link, f"SELECT count(*) FROM {table} WHERE abs(0.6745 * ({value} - $1) / $2) > {ROBUST_Z}", [median, spread])[0]  # noqa: S608

@@ -45,7 +45,11 @@ def _cell(value: Any, width: int) -> str:
 
 def tiles(facts: dict[str, Any]) -> str:
     """A row of figures with their names."""
-    return '<div class="tiles">' + "".join(f'<div class="tile"><b>{escape(shown(value))}</b><span>{escape(name)}</span></div>' for name, value in facts.items()) + "</div>"
+    return (
+        '<div class="tiles">'
+        + "".join(f'<div class="tile"><b>{escape(shown(value))}</b><span>{escape(name)}</span></div>' for name, value in facts.items())
+        + "</div>"
+    )
 
 
 def notes(lines: Sequence[str]) -> str:

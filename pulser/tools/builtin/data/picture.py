@@ -53,7 +53,11 @@ def _points(kind: str, columns: list[dict[str, Any]], rows: list[tuple[Any, ...]
     xs, ys = [a for a, _, _ in kept], [b for _, b, _ in kept]
     if kind == "scatter":
         if not measured:
-            raise at("/chart/x", f"{names[0]} is {columns[x]['type']}, neither a number nor a time", "A scatter plot takes two columns of numbers; a bar chart takes labels.")
+            raise at(
+                "/chart/x",
+                f"{names[0]} is {columns[x]['type']}, neither a number nor a time",
+                "A scatter plot takes two columns of numbers; a bar chart takes labels.",
+            )
         return scatter(f"{names[1]} over {names[0]}", xs, ys, names[0], names[1])
     ends = None if sort_of(columns[x]["type"]) == "number" else (shown(kept[0][2]), shown(kept[-1][2]))
     return line(f"{names[1]} over {names[0]}", xs, ys, names[0], names[1], ends)
@@ -74,7 +78,9 @@ def _index(columns: list[dict[str, Any]], name: str | None, default: int, pointe
         return default
     names = [column["name"] for column in columns]
     if name not in names:
-        raise UnknownName(f"the answer has no column {name!r}", hint=nearest(name, names), errors=[{"pointer": f"/chart/{pointer}", "detail": "no such column"}])
+        raise UnknownName(
+            f"the answer has no column {name!r}", hint=nearest(name, names), errors=[{"pointer": f"/chart/{pointer}", "detail": "no such column"}]
+        )
     return names.index(name)
 
 
@@ -84,12 +90,12 @@ def _float(value: Any) -> float | None:
         number = float(value)
         return number if math.isfinite(number) else None
     if isinstance(value, datetime):
-        return (value.replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds()  # noqa: DTZ001
+        return (value.replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds()
     if isinstance(value, date):
         return float(value.toordinal() * 86400)
     if isinstance(value, str):
         try:
-            return (datetime.fromisoformat(value).replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds()  # noqa: DTZ001
+            return (datetime.fromisoformat(value).replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds()
         except ValueError:
             return None
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pulser.core.tool import Call, Json, Tool
 from pulser.tools.builtin.data.engine import connect, deadline, quote, scratch
@@ -120,7 +120,12 @@ TOOL = Tool(
         "properties": {
             "path": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "The file to profile."},
             **READING,
-            "sample_rows": {"type": "integer", "minimum": 10, "maximum": 5_000_000, "description": "Measure this many rows drawn at random, with a fixed seed; all if not given."},
+            "sample_rows": {
+                "type": "integer",
+                "minimum": 10,
+                "maximum": 5_000_000,
+                "description": "Measure this many rows drawn at random, with a fixed seed; all if not given.",
+            },
             "max_columns": {"type": "integer", "minimum": 1, "maximum": 200, "default": 60, "description": "Columns that are measured; the first ones."},
         },
     },

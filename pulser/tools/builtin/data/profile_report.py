@@ -18,7 +18,19 @@ def overview(found: Json) -> list[list[Any]]:
     for column in found["columns"]:
         missing = f"{column['missing']:,} ({column['missing_share']:.1%})" if column["missing"] else "0"
         median = column.get("quantiles", {}).get("p50")
-        rows.append([column["name"], column["type"], missing, column["distinct"], column.get("min"), median, column.get("max"), column.get("mean"), column.get("outliers", {}).get("iqr")])
+        rows.append(
+            [
+                column["name"],
+                column["type"],
+                missing,
+                column["distinct"],
+                column.get("min"),
+                median,
+                column.get("max"),
+                column.get("mean"),
+                column.get("outliers", {}).get("iqr"),
+            ]
+        )
     return rows
 
 
@@ -26,7 +38,9 @@ def as_html(found: Json) -> str:
     """The page, charts included."""
     source = found["source"]
     missing = sum(column["missing"] for column in found["columns"])
-    body = tiles({"rows": source["rows"], "columns": source["columns"], "missing cells": missing, "duplicate rows": found["duplicates"], "bytes": source["bytes"]})
+    body = tiles(
+        {"rows": source["rows"], "columns": source["columns"], "missing cells": missing, "duplicate rows": found["duplicates"], "bytes": source["bytes"]}
+    )
     body += notes(found["notes"]) + "<h2>Columns</h2>" + table(HEAD, overview(found), 40)
     correlations = found["correlations"]
     if correlations["pearson"]:
@@ -60,7 +74,11 @@ def _details(column: Json) -> str:
         facts += [(name, value) for name, value in column["quantiles"].items()]
         facts += [("deviation", column["deviation"]), ("sum", column["sum"]), ("zeros", column["zeros"]), ("negative", column["negative"])]
         outliers = column["outliers"]
-        facts += [("outliers by fences", outliers["iqr"]), ("outliers by robust z", outliers["robust_z"]), ("furthest", ", ".join(map(str, outliers["examples"])))]
+        facts += [
+            ("outliers by fences", outliers["iqr"]),
+            ("outliers by robust z", outliers["robust_z"]),
+            ("furthest", ", ".join(map(str, outliers["examples"]))),
+        ]
     if "length" in column:
         facts += [(f"length {name}", value) for name, value in column["length"].items()] + [("blank", column["blank"])]
     if "span_days" in column:
@@ -71,7 +89,12 @@ def _details(column: Json) -> str:
 
 def as_markdown(found: Json) -> str:
     """The same without pictures."""
-    parts = [f"# Profile of {markdown_cell(found['source']['file'])}", found["summary"].replace("<", "&lt;"), "## Columns", markdown_table(HEAD, overview(found))]
+    parts = [
+        f"# Profile of {markdown_cell(found['source']['file'])}",
+        found["summary"].replace("<", "&lt;"),
+        "## Columns",
+        markdown_table(HEAD, overview(found)),
+    ]
     if found["notes"]:
         parts += ["## Notes", "\n".join(f"- {markdown_cell(line, 300)}" for line in found["notes"])]
     correlations = found["correlations"]
@@ -79,9 +102,15 @@ def as_markdown(found: Json) -> str:
         rows = [[name, *values] for name, values in zip(correlations["columns"], correlations["pearson"], strict=True)]
         parts += ["## Correlations (Pearson)", markdown_table(["", *correlations["columns"]], rows)]
     if found["associations"]:
-        parts += ["## Associations (Cramér’s V)", markdown_table(("columns", "V"), [[" × ".join(item["columns"]), item["cramers_v"]] for item in found["associations"]])]
+        parts += [
+            "## Associations (Cramér’s V)",
+            markdown_table(("columns", "V"), [[" × ".join(item["columns"]), item["cramers_v"]] for item in found["associations"]]),
+        ]
     frequent = [column for column in found["columns"] if column["sort"] in ("text", "boolean") and column.get("top")]
     if frequent:
         parts.append("## Frequent values")
-        parts += [f"**{markdown_cell(column['name'])}**: " + ", ".join(f"{markdown_cell(item['value'], 30)} ({item['count']:,})" for item in column["top"]) for column in frequent]
+        parts += [
+            f"**{markdown_cell(column['name'])}**: " + ", ".join(f"{markdown_cell(item['value'], 30)} ({item['count']:,})" for item in column["top"])
+            for column in frequent
+        ]
     return "\n\n".join(parts) + "\n"

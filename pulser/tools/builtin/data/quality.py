@@ -81,7 +81,16 @@ def _well_formed(loaded: Loaded, writer: Any, number: int) -> Json:
         writer.writerow([number, says, reject.line, "", reject.original])
     samples = [{"line": reject.line, "reason": reject.reason, "original": reject.original[:200]} for reject in loaded.rejects[:SAMPLES]]
     share = loaded.rejected / (loaded.rows + loaded.rejected)
-    return {"rule": "well_formed", "says": says, "definition": {"rule": "well_formed"}, "weight": 1, "violations": loaded.rejected, "share": round(share, 6), "passed": False, "samples": samples}
+    return {
+        "rule": "well_formed",
+        "says": says,
+        "definition": {"rule": "well_formed"},
+        "weight": 1,
+        "violations": loaded.rejected,
+        "share": round(share, 6),
+        "passed": False,
+        "samples": samples,
+    }
 
 
 def score(judged: list[Json]) -> float:
@@ -113,7 +122,10 @@ def _verdict(args: Json, loaded: Loaded, judged: list[Json], *, applied: bool, p
 
 
 def _markdown(found: Json) -> str:
-    rows = [[item["rule"], item["says"], item["violations"], f"{item['share']:.2%}", item["weight"], "kept" if item["passed"] else "broken"] for item in found["rules"]]
+    rows = [
+        [item["rule"], item["says"], item["violations"], f"{item['share']:.2%}", item["weight"], "kept" if item["passed"] else "broken"]
+        for item in found["rules"]
+    ]
     parts = [f"# Quality of {markdown_cell(found['source']['file'])}", found["summary"].replace("<", "&lt;")]
     parts.append(markdown_table(("rule", "what it says", "violations", "share", "weight", "verdict"), rows))
     for item in found["rules"]:
@@ -138,10 +150,19 @@ RULE = {
         "min": {"type": ["number", "string"], "description": "range, row_count: at least; a number, or an ISO date."},
         "max": {"type": ["number", "string"], "description": "range, row_count: at most."},
         "pattern": {"type": "string", "maxLength": 1000, "description": "pattern: an RE2 expression that the whole value matches."},
-        "values": {"type": "array", "items": {"type": ["string", "number", "boolean"]}, "minItems": 1, "maxItems": 1000, "description": "in_set: the values there may be."},
+        "values": {
+            "type": "array",
+            "items": {"type": ["string", "number", "boolean"]},
+            "minItems": 1,
+            "maxItems": 1000,
+            "description": "in_set: the values there may be.",
+        },
         "type": {"type": "string", "enum": list(TYPES), "description": "type: what every value is."},
         "reference": {"type": "string", "description": "reference: the name of a file in references."},
-        "to": {"anyOf": [COLUMN, {"type": "array", "items": COLUMN, "minItems": 1, "maxItems": 10}], "description": "reference: its column; the same name if not given."},
+        "to": {
+            "anyOf": [COLUMN, {"type": "array", "items": COLUMN, "minItems": 1, "maxItems": 10}],
+            "description": "reference: its column; the same name if not given.",
+        },
         "max_age_days": {"type": "number", "minimum": 0, "description": "freshness: how old the newest value may be."},
         "weight": {"type": "number", "exclusiveMinimum": 0, "maximum": 1000, "default": 1, "description": "How much it counts in the score."},
         "tolerance": {"type": "number", "minimum": 0, "maximum": 1, "default": 0, "description": "Share of rows that may break it."},
@@ -176,5 +197,10 @@ TOOL = Tool(
     inputs=("path", "references"),
     needs=("duckdb",),
     extra="data",
-    examples=({"path": "samples/data/penguins_dirty.csv", "rules": [{"rule": "not_null", "column": "species"}, {"rule": "range", "column": "body_mass_g", "min": 2000, "max": 7000}]},),
+    examples=(
+        {
+            "path": "samples/data/penguins_dirty.csv",
+            "rules": [{"rule": "not_null", "column": "species"}, {"rule": "range", "column": "body_mass_g", "min": 2000, "max": 7000}],
+        },
+    ),
 )

@@ -207,5 +207,10 @@ TOOL = Tool(
     inputs=("files",),
     needs=("duckdb", "sqlglot"),
     extra="data",
-    examples=({"sql": "SELECT species, avg(body_mass_g) AS grams FROM penguins GROUP BY species ORDER BY grams DESC", "files": {"penguins": "samples/data/penguins.csv"}},),
+    examples=(
+        {
+            "sql": "SELECT species, avg(body_mass_g) AS grams FROM penguins GROUP BY species ORDER BY grams DESC",
+            "files": {"penguins": "samples/data/penguins.csv"},
+        },
+    ),
 )

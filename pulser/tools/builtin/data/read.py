@@ -39,7 +39,11 @@ READING: dict[str, Any] = {
         "default": list(NULLS),
         "description": "Texts that mean a missing value in a CSV file.",
     },
-    "ragged": {"type": "string", "enum": ["error", "skip"], "description": "Lines of a CSV file with too few or too many fields: refuse the file, or leave them out and count them."},
+    "ragged": {
+        "type": "string",
+        "enum": ["error", "skip"],
+        "description": "Lines of a CSV file with too few or too many fields: refuse the file, or leave them out and count them.",
+    },
 }
 """Arguments about reading that all data tools take."""
 
@@ -67,7 +71,13 @@ class Loaded:
 
     def facts(self) -> dict[str, Any]:
         """What a report says of the file."""
-        facts: dict[str, Any] = {"file": self.source.path.name, "kind": self.source.kind, "bytes": self.source.size_bytes, "rows": self.rows, "columns": len(self.columns)}
+        facts: dict[str, Any] = {
+            "file": self.source.path.name,
+            "kind": self.source.kind,
+            "bytes": self.source.size_bytes,
+            "rows": self.rows,
+            "columns": len(self.columns),
+        }
         if self.source.encoding:
             facts["encoding"] = self.source.encoding.removesuffix("-sig")
         if self.delimiter:
@@ -114,7 +124,9 @@ def read_table(
         fit = infer(link, quote(staged), column.name, kinds.get(column.name, "csv"))
         column.type = fit.type
         if fit.nearly:
-            loaded.notes.append(f"{column.name}: {fit.share:.0%} of the values are {fit.nearly}, but not all; {fit.example[:40]!r} is not, so it is read as text.")
+            loaded.notes.append(
+                f"{column.name}: {fit.share:.0%} of the values are {fit.nearly}, but not all; {fit.example[:40]!r} is not, so it is read as text."
+            )
     parts = [f"{convert(column.type, quote(column.name))} AS {quote(column.name)}" for column in loaded.columns]
     parts += [LINE, RAW] if with_lines else []
     link.execute(f"CREATE TABLE {quote(table)} AS SELECT {', '.join(parts)} FROM {quote(staged)} ORDER BY {LINE}")  # noqa: S608

@@ -11,7 +11,22 @@ from pulser.core.errors import BadInput
 
 Kind = Literal["csv", "json", "parquet", "sqlite"]
 MAX_BYTES = 512 << 20
-ENCODINGS = ("utf-8", "utf-16", "cp1252", "iso-8859-1", "iso-8859-2", "iso-8859-15", "cp1250", "cp1251", "koi8-r", "shift_jis", "gb18030", "big5", "euc-kr", "cp437")
+ENCODINGS = (
+    "utf-8",
+    "utf-16",
+    "cp1252",
+    "iso-8859-1",
+    "iso-8859-2",
+    "iso-8859-15",
+    "cp1250",
+    "cp1251",
+    "koi8-r",
+    "shift_jis",
+    "gb18030",
+    "big5",
+    "euc-kr",
+    "cp437",
+)
 PARQUET_NAMES = (".parquet", ".pq", ".parq")
 SQLITE_NAMES = (".sqlite", ".sqlite3", ".db", ".db3")
 JSON_NAMES = (".json", ".ndjson", ".jsonl", ".geojson")

@@ -50,7 +50,9 @@ def columns_of(rule: Json, table: Table, pointer: str) -> list[str]:
         raise at(pointer, f"the rule {rule['rule']} names no column", "Give column or columns.")
     for name in names:
         if name not in table.columns:
-            raise UnknownName(f"there is no column {name!r}", hint=nearest(name, list(table.columns)), errors=[{"pointer": pointer, "detail": "no such column"}])
+            raise UnknownName(
+                f"there is no column {name!r}", hint=nearest(name, list(table.columns)), errors=[{"pointer": pointer, "detail": "no such column"}]
+            )
     return list(names)
 
 
@@ -109,7 +111,9 @@ def _pattern(link: duckdb.DuckDBPyConnection, rule: Json, table: Table, pointer:
     try:
         one(link, "SELECT regexp_full_match('', $1)", [pattern])
     except duckdb.Error as error:
-        raise at(f"{pointer}/pattern", f"the pattern cannot be read: {str(error).splitlines()[0]}", "Patterns are RE2: no look-around and no back references.") from error
+        raise at(
+            f"{pointer}/pattern", f"the pattern cannot be read: {str(error).splitlines()[0]}", "Patterns are RE2: no look-around and no back references."
+        ) from error
     return Broken(f"{name} matches {pattern}", f"NOT regexp_full_match({words(name, table.columns[name])}, {text(pattern)})", (name,))
 
 
@@ -140,13 +144,19 @@ def _type(_: duckdb.DuckDBPyConnection, rule: Json, table: Table, pointer: str) 
 def _reference(_: duckdb.DuckDBPyConnection, rule: Json, table: Table, pointer: str) -> Broken:
     names, other = columns_of(rule, table, pointer), str(rule.get("reference", ""))
     if other not in table.others:
-        raise UnknownName(f"there is no reference file {other!r}", hint=nearest(other, list(table.others)) if table.others else "Name it in references.", errors=[{"pointer": pointer, "detail": "no such reference"}])
+        raise UnknownName(
+            f"there is no reference file {other!r}",
+            hint=nearest(other, list(table.others)) if table.others else "Name it in references.",
+            errors=[{"pointer": pointer, "detail": "no such reference"}],
+        )
     wanted = rule.get("to") or names
     wanted = [wanted] if isinstance(wanted, str) else list(wanted)
     there = table.others[other]
     for name in wanted:
         if name not in there:
-            raise UnknownName(f"{other} has no column {name!r}", hint=nearest(name, list(there)), errors=[{"pointer": f"{pointer}/to", "detail": "no such column"}])
+            raise UnknownName(
+                f"{other} has no column {name!r}", hint=nearest(name, list(there)), errors=[{"pointer": f"{pointer}/to", "detail": "no such column"}]
+            )
     if len(wanted) != len(names):
         raise at(pointer, f"{len(names)} columns cannot refer to {len(wanted)}")
     present = " AND ".join(f"{quote(name)} IS NOT NULL" for name in names)

@@ -21,11 +21,49 @@ if TYPE_CHECKING:
 MAX_LENGTH = 50_000
 MAX_DEPTH = 200
 RESERVED = ("duckdb_", "pg_", "sqlite_", "pragma_", "information_schema", "_pulser")
-EXPRESSIONS = frozenset("COLUMN_REF CONSTANT FUNCTION STAR CASE CAST COMPARISON CONJUNCTION OPERATOR SUBQUERY WINDOW BETWEEN COLLATE LAMBDA TYPE POSITIONAL_REFERENCE".split())
+EXPRESSIONS = frozenset(
+    [
+        "COLUMN_REF",
+        "CONSTANT",
+        "FUNCTION",
+        "STAR",
+        "CASE",
+        "CAST",
+        "COMPARISON",
+        "CONJUNCTION",
+        "OPERATOR",
+        "SUBQUERY",
+        "WINDOW",
+        "BETWEEN",
+        "COLLATE",
+        "LAMBDA",
+        "TYPE",
+        "POSITIONAL_REFERENCE",
+    ]
+)
 NODES = frozenset(
-    "SELECT_NODE SET_OPERATION_NODE CTE_NODE RECURSIVE_CTE_NODE BASE_TABLE SUBQUERY JOIN TABLE_FUNCTION EMPTY EXPRESSION_LIST PIVOT "
-    "ORDER_MODIFIER LIMIT_MODIFIER LIMIT_PERCENT_MODIFIER DISTINCT_MODIFIER "
-    "ORDER_DEFAULT ASCENDING DESCENDING ORDER_ASCENDING ORDER_DESCENDING".split()
+    [
+        "SELECT_NODE",
+        "SET_OPERATION_NODE",
+        "CTE_NODE",
+        "RECURSIVE_CTE_NODE",
+        "BASE_TABLE",
+        "SUBQUERY",
+        "JOIN",
+        "TABLE_FUNCTION",
+        "EMPTY",
+        "EXPRESSION_LIST",
+        "PIVOT",
+        "ORDER_MODIFIER",
+        "LIMIT_MODIFIER",
+        "LIMIT_PERCENT_MODIFIER",
+        "DISTINCT_MODIFIER",
+        "ORDER_DEFAULT",
+        "ASCENDING",
+        "DESCENDING",
+        "ORDER_ASCENDING",
+        "ORDER_DESCENDING",
+    ]
 )
 
 
@@ -142,7 +180,9 @@ def _function(sql: str, node: dict[str, Any], at: int | None) -> None:
 def _table_function(sql: str, call: dict[str, Any], at: int | None) -> None:
     name = str(call.get("function_name", ""))
     if name.lower() not in TABLE_FUNCTIONS or call.get("schema") or call.get("catalog"):
-        raise refused(sql, f"{name or 'that'!r} cannot stand in FROM", "Only the tables of this call, range, generate_series and unnest can; name files in 'files'.", at)
+        raise refused(
+            sql, f"{name or 'that'!r} cannot stand in FROM", "Only the tables of this call, range, generate_series and unnest can; name files in 'files'.", at
+        )
 
 
 def nearest_function(name: str) -> str:
@@ -150,7 +190,9 @@ def nearest_function(name: str) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(name.lower(), FUNCTIONS, n=1, cutoff=0.75)
-    return f"Did you mean {close[0]!r}?" if close else "Ordinary functions of numbers, text, dates and lists are; files, settings and the system are out of reach."
+    return (
+        f"Did you mean {close[0]!r}?" if close else "Ordinary functions of numbers, text, dates and lists are; files, settings and the system are out of reach."
+    )
 
 
 def _sqlglot_agrees(sql: str, tables: list[str]) -> None:
@@ -188,4 +230,6 @@ def _sqlglot_node(sql: str, node: Any, known: set[str], tables: list[str]) -> No
     if isinstance(node, exp.Anonymous) and node.name.lower() not in FUNCTIONS:
         raise refused(sql, f"the function {node.name!r} is not allowed here", nearest_function(node.name))
     if isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier) and (node.db or node.catalog or node.name.lower() not in known):
-        raise UnknownName(f"there is no table {node.sql(dialect='duckdb')!r}", hint=nearest(node.name, tables), errors=[{"pointer": "/sql", "detail": "no such table"}])
+        raise UnknownName(
+            f"there is no table {node.sql(dialect='duckdb')!r}", hint=nearest(node.name, tables), errors=[{"pointer": "/sql", "detail": "no such table"}]
+        )

@@ -26,7 +26,9 @@ def tables(path: Path) -> list[str]:
     """Names of its tables and views."""
     try:
         with closing(open_sqlite(path)) as link:
-            rows = link.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name").fetchall()
+            rows = link.execute(
+                "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+            ).fetchall()
     except sqlite3.DatabaseError as error:
         raise at("/path", f"{path.name} is a damaged SQLite database: {error}", "Restore it, or dump what is left with sqlite3 .recover.") from error
     return [str(name) for (name,) in rows]

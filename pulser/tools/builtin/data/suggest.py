@@ -18,7 +18,15 @@ NEARLY = 0.9
 MAX_VALUES = 12
 FAR = 3.0
 """A suggested range reaches three interquartile ranges beyond the quartiles: Tukey's outer fences."""
-NAMES = {"BIGINT": "integer", "DECIMAL": "number", "DOUBLE": "number", "BOOLEAN": "boolean", "DATE": "date", "TIMESTAMP": "timestamp", "TIMESTAMP WITH TIME ZONE": "timestamp"}
+NAMES = {
+    "BIGINT": "integer",
+    "DECIMAL": "number",
+    "DOUBLE": "number",
+    "BOOLEAN": "boolean",
+    "DATE": "date",
+    "TIMESTAMP": "timestamp",
+    "TIMESTAMP WITH TIME ZONE": "timestamp",
+}
 
 
 def suggestions(link: duckdb.DuckDBPyConnection, table: str, columns: dict[str, str]) -> list[Json]:
@@ -40,7 +48,13 @@ def _for(link: duckdb.DuckDBPyConnection, table: str, name: str, kind: str) -> l
     nearly = _nearly(link, table, value, present) if kind == "VARCHAR" else ""
     if nearly:
         found.append({"rule": "type", "column": name, "type": NAMES[nearly]})
-    if distinct >= 20 and distinct / present >= 0.95 and nearly in ("", "BIGINT") and kind in ("VARCHAR", "BIGINT", "INTEGER", "HUGEINT", "UUID") and present / rows >= NEARLY:
+    if (
+        distinct >= 20
+        and distinct / present >= 0.95
+        and nearly in ("", "BIGINT")
+        and kind in ("VARCHAR", "BIGINT", "INTEGER", "HUGEINT", "UUID")
+        and present / rows >= NEARLY
+    ):
         found.append({"rule": "unique", "column": name})
     elif nearly in ("BIGINT", "DECIMAL", "DOUBLE") or (kind != "VARCHAR" and sort_of(kind) == "number"):
         found += _range(link, table, name, value)
@@ -67,12 +81,16 @@ def _range(link: duckdb.DuckDBPyConnection, table: str, name: str, value: str) -
 
 
 def _set_or_shape(link: duckdb.DuckDBPyConnection, table: str, name: str, value: str, present: int) -> list[Json]:
-    rows = link.execute(f"SELECT {value} AS v, count(*) AS n FROM {table} WHERE {value} IS NOT NULL GROUP BY v ORDER BY n DESC, v LIMIT {MAX_VALUES + 1}").fetchall()  # noqa: S608
+    rows = link.execute(
+        f"SELECT {value} AS v, count(*) AS n FROM {table} WHERE {value} IS NOT NULL GROUP BY v ORDER BY n DESC, v LIMIT {MAX_VALUES + 1}"
+    ).fetchall()  # noqa: S608
     often = [(word, count) for word, count in rows if count / present >= 0.02]
     if often and len(often) <= MAX_VALUES and sum(count for _, count in often) / present >= NEARLY and present >= 20:
         return [{"rule": "in_set", "column": name, "values": [word for word, _ in often]}]
     shape = f"regexp_replace(regexp_replace(regexp_replace({value}, '[0-9]', '9', 'g'), '[A-Z]', 'A', 'g'), '[a-z]', 'a', 'g')"
-    best: tuple[Any, ...] | None = link.execute(f"SELECT {shape} AS s, count(*) AS n FROM {table} WHERE {value} IS NOT NULL GROUP BY s ORDER BY n DESC, s LIMIT 1").fetchone()  # noqa: S608
+    best: tuple[Any, ...] | None = link.execute(
+        f"SELECT {shape} AS s, count(*) AS n FROM {table} WHERE {value} IS NOT NULL GROUP BY s ORDER BY n DESC, s LIMIT 1"
+    ).fetchone()  # noqa: S608
     if best and best[1] / present >= NEARLY and 2 <= len(best[0]) <= 60 and any(sign in best[0] for sign in "9Aa"):
         return [{"rule": "pattern", "column": name, "pattern": _pattern(str(best[0]))}]
     return []
