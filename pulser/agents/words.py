@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from pulser.agents.spec import AgentSpec
 
 _WORD = re.compile(r"[a-z0-9]+")
-_STOP = frozenset(
-    """
-    a all an and any apart are as at be by can do each everything file files find for from give given has have how i in into is it its just
-    make many me my new nobody not of on one or our out over per please put read run several so some such that the their them then there
-    these they this those to up use used using want was we what when which who will with work write you your
-    """.split()
-)
+_STOP_WORDS = """
+a all an and any apart are as at be by can do each everything file files find for from give given has have how i in into is it its just make
+many me my new nobody not of on one or our out over per please put read run several so some such that the their them then there these they
+this those to up use used using want was we what when which who will with work write you your
+"""
+_STOP = frozenset(_STOP_WORDS.split())
 _SUFFIXES = (
     "isations",
     "izations",

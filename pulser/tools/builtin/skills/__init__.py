@@ -1,0 +1,1 @@
+"""Learnbot's tools: what went wrong, made into something known."""
