@@ -31,7 +31,7 @@ _about: ContextVar[Mapping[str, Any]] = ContextVar("pulser_log_about", default={
 
 
 class Log:
-    """A logger whose messages are the name of what happened, in ``snake_case``, with fields beside it."""
+    """A logger whose messages say what happened, in few fixed words, with what varies in fields beside it."""
 
     __slots__ = ("_logger",)
 

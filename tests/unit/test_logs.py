@@ -28,10 +28,16 @@ SECRETS = {
     "Slack": "xoxb-" + "123456789012-abcdefghijkl",
     "AWS": "AKIA" + "IOSFODNN7EXAMPLE",
     "private key": "-----BEGIN " + "PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END " + "PRIVATE KEY-----",
+    "the local token": "pt_" + "Zm9vYmFyYmF6cXV4LXF1dXV4LWNvcmdl",
+    "a key of ours": "pk_" + "mfrggzdfmztwq2lkmfrggzdfmztwq2lk",
+    "a session": "Cookie: pulser_session=" + "Q29va2llTW9uc3RlckVhdHNDb29raWVz",
     "query": "GET /x?api_key=" + "zzzzyyyyxxxx" + "&page=2",
     "assignment": "password: " + "correct-horse",
 }
 KERNELS = [
+    "Zm9vYmFyYmF6",
+    "mfrggzdfmztwq2lk",
+    "Q29va2llTW9uc3Rl",
     "hunter22xyz",
     "abcdefghij0123456789",
     "c2lnbmF0dXJlc2ln",
