@@ -104,7 +104,8 @@ def histogram(
         left, right, level = x(start), x(end), y(amount)
         said = f"{number(start)} to {number(end)}: {amount:,}" if not labels else f"{amount:,}"
         bars.append(
-            f'<rect x="{left + 0.5:g}" y="{level:g}" width="{max(right - left - 1, 0.5):g}" height="{height - BOTTOM - level:g}" fill="{MARK}"><title>{said}</title></rect>'
+            f'<rect x="{left + 0.5:g}" y="{level:g}" width="{max(right - left - 1, 0.5):g}" height="{height - BOTTOM - level:g}" '
+            f'fill="{MARK}"><title>{said}</title></rect>'
         )
     most = max(range(len(counts)), key=lambda at: counts[at], default=0)
     where = f"Most between {number(edges[most])} and {number(edges[most + 1])} ({counts[most]:,})." if counts and not labels else ""
@@ -123,7 +124,8 @@ def bars(title: str, labels: Sequence[Any], values: Sequence[float], width: int 
         left, right = sorted((x(0.0), x(value)))
         body.append(_label(144, top + 14, clean(label, 22), "end"))
         body.append(
-            f'<rect x="{left:g}" y="{top + 2:g}" width="{max(right - left, 0.5):g}" height="{row - 6}" fill="{MARK if value >= 0 else WARM}"><title>{clean(label, 100)}: {value:,.12g}</title></rect>'
+            f'<rect x="{left:g}" y="{top + 2:g}" width="{max(right - left, 0.5):g}" height="{row - 6}" '
+            f'fill="{MARK if value >= 0 else WARM}"><title>{clean(label, 100)}: {value:,.12g}</title></rect>'
         )
         body.append(_label(right + 5, top + 14, number(value), "start"))
     largest = max(range(len(values)), key=lambda at: values[at], default=None)
@@ -180,7 +182,8 @@ def heat_map(title: str, names: Sequence[str], matrix: Sequence[Sequence[float |
         below = TOP + size * len(names) + 12
         x = side + row * size + size / 2
         body.append(
-            f'<text x="{x:g}" y="{below}" text-anchor="end" transform="rotate(-40 {x:g} {below})" fill="currentColor" fill-opacity="0.8">{clean(name, 18)}</text>'
+            f'<text x="{x:g}" y="{below}" text-anchor="end" transform="rotate(-40 {x:g} {below})" fill="currentColor" '
+            f'fill-opacity="0.8">{clean(name, 18)}</text>'
         )
         for column, value in enumerate(matrix[row]):
             shade = 0.0 if value is None else min(abs(value), 1.0)
@@ -188,7 +191,8 @@ def heat_map(title: str, names: Sequence[str], matrix: Sequence[Sequence[float |
             left, top = side + column * size, TOP + row * size
             said = "–" if value is None else f"{value:.2f}"
             body.append(
-                f'<rect x="{left}" y="{top}" width="{size - 2}" height="{size - 2}" fill="{colour}" fill-opacity="{shade * 0.75:.2f}" stroke="currentColor" stroke-opacity="0.12">'
+                f'<rect x="{left}" y="{top}" width="{size - 2}" height="{size - 2}" fill="{colour}" fill-opacity="{shade * 0.75:.2f}" '
+                f'stroke="currentColor" stroke-opacity="0.12">'
             )
             body.append(
                 f"<title>{clean(name, 60)} and {clean(names[column], 60)}: {said}</title></rect>" + _label(left + size / 2 - 1, top + size / 2 + 4, said)

@@ -1,5 +1,6 @@
 """DuckDB as these tools use it: an own database in the call's folder, with bounds on memory, threads, disk and time."""
 
+# ruff: noqa: S608  names in SQL go through engine.quote, values through parameters or engine.text
 from __future__ import annotations
 
 import threading
@@ -118,9 +119,10 @@ def one(link: duckdb.DuckDBPyConnection, sql: str, values: list[Any] | None = No
     return row
 
 
-def fetch(link: duckdb.DuckDBPyConnection, table: str, limit: int, order: str = "", where: str = "") -> list[tuple[Any, ...]]:
+def batches(link: duckdb.DuckDBPyConnection, table: str, limit: int, size: int = 5_000) -> Iterator[list[tuple[Any, ...]]]:
     """Rows of a table as Python values; zoned times as ISO text, since DuckDB would need another library to make objects of them."""
-    kinds = link.execute(f"SELECT name, type FROM (DESCRIBE {table}) d(name, type, a, b, c, e)").fetchall()  # noqa: S608
+    kinds = link.execute(f"SELECT name, type FROM (DESCRIBE {table}) d(name, type, a, b, c, e)").fetchall()
     parts = [f"CAST({quote(name)} AS VARCHAR)" if "TIME ZONE" in kind or "VARIANT" in kind else quote(name) for name, kind in kinds]
-    sql = f"SELECT {', '.join(parts)} FROM {table}{' WHERE ' + where if where else ''}{' ORDER BY ' + order if order else ''} LIMIT {int(limit)}"  # noqa: S608
-    return link.execute(sql).fetchall()
+    cursor = link.execute(f"SELECT {', '.join(parts)} FROM {table} LIMIT {int(limit)}")
+    while rows := cursor.fetchmany(size):
+        yield rows

@@ -48,7 +48,8 @@ def run(call: Call) -> Json:
     link.close()
     if found["rejected"] > int(args.get("reject_limit", 1000)):
         raise Permanent(
-            f"{found['rejected']:,} rows are rejected, more than reject_limit allows ({int(args.get('reject_limit', 1000)):,}); nothing is loaded. For example: {_example(found)}",
+            f"{found['rejected']:,} rows are rejected, more than reject_limit allows ({int(args.get('reject_limit', 1000)):,}); "
+            f"nothing is loaded. For example: {_example(found)}",
             hint="Mend the source, or set the types of the columns, or raise reject_limit.",
         )
     call.artifact("schema.json", "application/json").write_text(

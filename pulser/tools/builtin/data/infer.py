@@ -4,6 +4,7 @@ DuckDB would read 1.6 as BIGINT 2 and a 20-digit number as a rounded DOUBLE. Her
 text with leading zeros stays text, plain decimals are DECIMAL, and DOUBLE is for exponents, NaN and more digits than 38.
 """
 
+# ruff: noqa: S608  names in SQL go through engine.quote, values through parameters or engine.text
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def infer(link: duckdb.DuckDBPyConnection, table: str, column: str, kinds: str) 
     candidates = CANDIDATES.get("csv" if kinds == "csv" else "".join(sorted(kinds)), ())
     if not candidates:
         return Fit("VARCHAR")
-    counts = one(link, f"SELECT count(*), {', '.join(f'count(*) FILTER (WHERE {condition(kind, name)})' for kind in candidates)} FROM {sampled}")  # noqa: S608
+    counts = one(link, f"SELECT count(*), {', '.join(f'count(*) FILTER (WHERE {condition(kind, name)})' for kind in candidates)} FROM {sampled}")
     rows = int(counts[0])
     if rows == 0:
         return Fit("VARCHAR")
@@ -94,24 +95,27 @@ def infer(link: duckdb.DuckDBPyConnection, table: str, column: str, kinds: str) 
     if share < 0.5:
         return Fit("VARCHAR")
     kind = candidates[best]
-    odd = link.execute(f"SELECT {name} FROM {table} WHERE {name} IS NOT NULL AND NOT coalesce({condition(kind, name)}, false) LIMIT 1").fetchone()  # noqa: S608
+    odd = link.execute(f"SELECT {name} FROM {table} WHERE {name} IS NOT NULL AND NOT coalesce({condition(kind, name)}, false) LIMIT 1").fetchone()
     return Fit("VARCHAR", kind, share, str(odd[0]) if odd else "")
 
 
 def _holds(link: duckdb.DuckDBPyConnection, table: str, name: str, kind: str) -> bool:
-    return link.execute(f"SELECT 1 FROM {table} WHERE {name} IS NOT NULL AND NOT coalesce({condition(kind, name)}, false) LIMIT 1").fetchone() is None  # noqa: S608
+    return link.execute(f"SELECT 1 FROM {table} WHERE {name} IS NOT NULL AND NOT coalesce({condition(kind, name)}, false) LIMIT 1").fetchone() is None
 
 
 def _sized(link: duckdb.DuckDBPyConnection, table: str, name: str, kind: str) -> str:
     if kind == "BIGINT":
-        lost = f"SELECT count(*) FILTER (WHERE try_cast(trim({name}) AS BIGINT) IS NULL), count(*) FILTER (WHERE try_cast(trim({name}) AS HUGEINT) IS NULL) FROM {table} WHERE {name} IS NOT NULL"  # noqa: S608
+        lost = (
+            f"SELECT count(*) FILTER (WHERE try_cast(trim({name}) AS BIGINT) IS NULL), count(*) FILTER (WHERE try_cast(trim({name}) "
+            f"AS HUGEINT) IS NULL) FROM {table} WHERE {name} IS NOT NULL"
+        )
         small, huge = one(link, lost)
         return "BIGINT" if not small else "HUGEINT" if not huge else "VARCHAR"
     if kind == "DECIMAL":
         digits = f"regexp_replace(trim({name}), '^[+-]', '')"
         whole = f"length(split_part({digits}, '.', 1))"
         part = f"length(split_part({digits}, '.', 2))"
-        before, after = one(link, f"SELECT max({whole}), max({part}) FROM {table} WHERE {name} IS NOT NULL")  # noqa: S608
+        before, after = one(link, f"SELECT max({whole}), max({part}) FROM {table} WHERE {name} IS NOT NULL")
         if before + after > MAX_DIGITS:
             return "DOUBLE"
         return f"DECIMAL({max(before + after, 1)},{after})"

@@ -1,5 +1,6 @@
 """Staged rows into a Parquet file: merged with what it holds, written beside it, and moved into its place."""
 
+# ruff: noqa: S608  names in SQL go through engine.quote, values through parameters or engine.text
 from __future__ import annotations
 
 import os
@@ -58,9 +59,9 @@ def _merge(link: duckdb.DuckDBPyConnection, path: Path, staged: Path, load: Load
     else:
         same = " AND ".join(f"k.{quote(name)} = s.{quote(name)}" for name in load.key)
         differs = " OR ".join(f"k.{quote(name)} IS DISTINCT FROM s.{quote(name)}" for name in load.others) or "false"
-        there, changed = one(link, f"SELECT count(*), count(*) FILTER (WHERE {differs}) FROM staged s JOIN kept k ON {same}")  # noqa: S608
+        there, changed = one(link, f"SELECT count(*), count(*) FILTER (WHERE {differs}) FROM staged s JOIN kept k ON {same}")
         counts = {"inserted": total - there, "updated": changed, "unchanged": there - changed}
-        query = f"SELECT * FROM kept k WHERE NOT EXISTS (SELECT 1 FROM staged s WHERE {same}) UNION ALL BY NAME SELECT * FROM staged"  # noqa: S608
+        query = f"SELECT * FROM kept k WHERE NOT EXISTS (SELECT 1 FROM staged s WHERE {same}) UNION ALL BY NAME SELECT * FROM staged"
     remembered = ",".join(part for part in (loads, load.load_id if load.mode == "append" else "") if part)
     link.execute(f"COPY ({query}) TO {text(str(made))} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{LEDGER}: {text(remembered)}}})")
     return counts
@@ -68,7 +69,7 @@ def _merge(link: duckdb.DuckDBPyConnection, path: Path, staged: Path, load: Load
 
 def _loads(link: duckdb.DuckDBPyConnection, path: Path) -> str:
     """The appended loads that the file remembers, in its own metadata."""
-    row = link.execute(f"SELECT CAST(value AS VARCHAR) FROM parquet_kv_metadata({text(str(path))}) WHERE CAST(key AS VARCHAR) = {text(LEDGER)}").fetchone()  # noqa: S608
+    row = link.execute(f"SELECT CAST(value AS VARCHAR) FROM parquet_kv_metadata({text(str(path))}) WHERE CAST(key AS VARCHAR) = {text(LEDGER)}").fetchone()
     return str(row[0]) if row else ""
 
 

@@ -1,5 +1,6 @@
 """Staged rows into a Postgres table: COPY into a temporary table, then one statement, all in one transaction with time-outs."""
 
+# ruff: noqa: S608  names in SQL go through engine.quote, values through parameters or engine.text
 from __future__ import annotations
 
 import re
@@ -82,7 +83,7 @@ def _within(link: psycopg.Connection[Any], staged: Path, load: Load) -> Json:
         # In the table's own schema, since that is where the role may create.
         ledger = qualified(f"{load.table.split('.', 1)[0]}.{LEDGER}" if "." in load.table else LEDGER)
         _run(link, f"CREATE TABLE IF NOT EXISTS {ledger} (load_id text PRIMARY KEY, target text NOT NULL, loaded_at timestamptz NOT NULL DEFAULT now())")
-        if _run(link, f"INSERT INTO {ledger} (load_id, target) VALUES (%s, %s) ON CONFLICT DO NOTHING", [load.load_id, load.table]).rowcount == 0:  # noqa: S608
+        if _run(link, f"INSERT INTO {ledger} (load_id, target) VALUES (%s, %s) ON CONFLICT DO NOTHING", [load.load_id, load.table]).rowcount == 0:
             return {"inserted": 0, "updated": 0, "unchanged": 0, "already_loaded": True}
     _run(link, f"CREATE TEMP TABLE _pulser_stage ON COMMIT DROP AS SELECT {names} FROM {table} WITH NO DATA")
     _copy(link, staged, load, names)
@@ -91,8 +92,8 @@ def _within(link: psycopg.Connection[Any], staged: Path, load: Load) -> Json:
         return _upsert(link, load, table, names, total)
     counts: Json = {"inserted": total, "updated": 0, "unchanged": 0}
     if load.mode == "replace":
-        counts["deleted"] = _run(link, f"DELETE FROM {table}").rowcount  # noqa: S608
-    _run(link, f"INSERT INTO {table} ({names}) SELECT {names} FROM pg_temp._pulser_stage")  # noqa: S608
+        counts["deleted"] = _run(link, f"DELETE FROM {table}").rowcount
+    _run(link, f"INSERT INTO {table} ({names}) SELECT {names} FROM pg_temp._pulser_stage")
     return counts
 
 
@@ -109,8 +110,8 @@ def _upsert(link: psycopg.Connection[Any], load: Load, table: str, names: str, t
     sets = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in load.others)
     differs = " OR ".join(f"t.{quote(name)} IS DISTINCT FROM excluded.{quote(name)}" for name in load.others)
     act = f"DO UPDATE SET {sets} WHERE {differs}" if sets else "DO NOTHING"
-    insert = f"INSERT INTO {table} AS t ({names}) SELECT {names} FROM pg_temp._pulser_stage ON CONFLICT ({keys}) {act} RETURNING (t.xmax = 0) AS new"  # noqa: S608
-    row = _run(link, f"WITH done AS ({insert}) SELECT count(*) FILTER (WHERE new), count(*) FILTER (WHERE NOT new) FROM done").fetchone()  # noqa: S608
+    insert = f"INSERT INTO {table} AS t ({names}) SELECT {names} FROM pg_temp._pulser_stage ON CONFLICT ({keys}) {act} RETURNING (t.xmax = 0) AS new"
+    row = _run(link, f"WITH done AS ({insert}) SELECT count(*) FILTER (WHERE new), count(*) FILTER (WHERE NOT new) FROM done").fetchone()
     inserted, updated = (int(value) for value in row or (0, 0))
     return {"inserted": inserted, "updated": updated, "unchanged": total - inserted - updated}
 

@@ -3,6 +3,7 @@
 SQLite has no exact decimals and no integers beyond 64 bits: both are kept as text, so that no digit changes.
 """
 
+# ruff: noqa: S608  names in SQL go through engine.quote, values through parameters or engine.text
 from __future__ import annotations
 
 import sqlite3
@@ -57,16 +58,16 @@ def _within(link: sqlite3.Connection, staged: Path, load: Load) -> Json:
     _make(link, load)
     if load.mode == "append":
         link.execute(f"CREATE TABLE IF NOT EXISTS {LEDGER} (load_id TEXT PRIMARY KEY, target TEXT NOT NULL)")
-        if link.execute(f"INSERT OR IGNORE INTO {LEDGER} VALUES (?, ?)", (load.load_id, load.table)).rowcount == 0:  # noqa: S608
+        if link.execute(f"INSERT OR IGNORE INTO {LEDGER} VALUES (?, ?)", (load.load_id, load.table)).rowcount == 0:
             return {"inserted": 0, "updated": 0, "unchanged": 0, "already_loaded": True}
-    link.execute(f"CREATE TEMP TABLE _pulser_stage AS SELECT {names} FROM {table} WHERE 0")  # noqa: S608
+    link.execute(f"CREATE TEMP TABLE _pulser_stage AS SELECT {names} FROM {table} WHERE 0")
     shapes = {name: _shape(name, kind) for name, kind in load.columns}
     marks = ", ".join("?" for _ in load.names)
     for rows in staged_rows(staged, load, shapes):
-        link.executemany(f"INSERT INTO temp._pulser_stage VALUES ({marks})", rows)  # noqa: S608
+        link.executemany(f"INSERT INTO temp._pulser_stage VALUES ({marks})", rows)
     total = _count(link, "SELECT count(*) FROM temp._pulser_stage")
     if load.mode == "append":
-        link.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM temp._pulser_stage")  # noqa: S608
+        link.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM temp._pulser_stage")
         return {"inserted": total, "updated": 0, "unchanged": 0}
     if load.mode == "replace":
         return _replace(link, load, table, names, total)
@@ -74,22 +75,22 @@ def _within(link: sqlite3.Connection, staged: Path, load: Load) -> Json:
 
 
 def _replace(link: sqlite3.Connection, load: Load, table: str, names: str, total: int) -> Json:
-    before = _count(link, f"SELECT count(*) FROM {table}")  # noqa: S608
-    link.execute(f"DELETE FROM {table}")  # noqa: S608
-    link.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM temp._pulser_stage")  # noqa: S608
+    before = _count(link, f"SELECT count(*) FROM {table}")
+    link.execute(f"DELETE FROM {table}")
+    link.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM temp._pulser_stage")
     return {"inserted": total, "updated": 0, "unchanged": 0, "deleted": before}
 
 
 def _upsert(link: sqlite3.Connection, load: Load, table: str, names: str, total: int) -> Json:
     same = " AND ".join(f"t.{quote(name)} = s.{quote(name)}" for name in load.key)
-    there = _count(link, f"SELECT count(*) FROM temp._pulser_stage s WHERE EXISTS (SELECT 1 FROM {table} t WHERE {same})")  # noqa: S608
+    there = _count(link, f"SELECT count(*) FROM temp._pulser_stage s WHERE EXISTS (SELECT 1 FROM {table} t WHERE {same})")
     differs = " OR ".join(f"t.{quote(name)} IS NOT s.{quote(name)}" for name in load.others)
-    changed = _count(link, f"SELECT count(*) FROM temp._pulser_stage s JOIN {table} t ON {same} WHERE {differs}") if differs else 0  # noqa: S608
+    changed = _count(link, f"SELECT count(*) FROM temp._pulser_stage s JOIN {table} t ON {same} WHERE {differs}") if differs else 0
     keys = ", ".join(quote(name) for name in load.key)
     sets = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in load.others)
     where = " OR ".join(f"{table}.{quote(name)} IS NOT excluded.{quote(name)}" for name in load.others)
     act = f"DO UPDATE SET {sets} WHERE {where}" if sets else "DO NOTHING"
-    link.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM temp._pulser_stage WHERE true ON CONFLICT ({keys}) {act}")  # noqa: S608
+    link.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM temp._pulser_stage WHERE true ON CONFLICT ({keys}) {act}")
     return {"inserted": total - there, "updated": changed, "unchanged": there - changed}
 
 

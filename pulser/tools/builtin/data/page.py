@@ -12,10 +12,14 @@ STYLE = """
 :root{color-scheme:light dark;--ground:#fff;--text:#161616;--soft:#525252;--line:#e0e0e0;--tile:#f4f4f4;--good:#0e6027;--bad:#a2191f}
 @media(prefers-color-scheme:dark){:root{--ground:#161616;--text:#f4f4f4;--soft:#c6c6c6;--line:#393939;--tile:#262626;--good:#42be65;--bad:#ff8389}}
 *{box-sizing:border-box}body{margin:0 auto;max-width:1100px;padding:24px;background:var(--ground);color:var(--text);font:15px/1.5 system-ui,sans-serif}
-h1{font-size:26px;font-weight:400;margin:0 0 4px}h2{font-size:19px;font-weight:500;margin:32px 0 8px}h3{font-size:16px;margin:20px 0 4px}p.sub{color:var(--soft);margin:0 0 16px}
-table{border-collapse:collapse;width:100%;font-size:13px}th,td{text-align:left;padding:6px 10px;border-bottom:1px solid var(--line);vertical-align:top}th{background:var(--tile);font-weight:600}
-td.n{text-align:right;font-variant-numeric:tabular-nums}.wide{overflow-x:auto}.charts{display:flex;flex-wrap:wrap;gap:16px}.charts svg{background:var(--tile);max-width:100%;height:auto}
-.tiles{display:flex;flex-wrap:wrap;gap:12px}.tile{background:var(--tile);padding:10px 16px;min-width:110px}.tile b{display:block;font-size:22px;font-weight:400}.tile span{color:var(--soft);font-size:12px}
+h1{font-size:26px;font-weight:400;margin:0 0 4px}h2{font-size:19px;font-weight:500;margin:32px 0 8px}h3{font-size:16px;margin:20px 0 4px}
+p.sub{color:var(--soft);margin:0 0 16px}
+table{border-collapse:collapse;width:100%;font-size:13px}
+th,td{text-align:left;padding:6px 10px;border-bottom:1px solid var(--line);vertical-align:top}th{background:var(--tile);font-weight:600}
+td.n{text-align:right;font-variant-numeric:tabular-nums}.wide{overflow-x:auto}.charts{display:flex;flex-wrap:wrap;gap:16px}
+.charts svg{background:var(--tile);max-width:100%;height:auto}
+.tiles{display:flex;flex-wrap:wrap;gap:12px}.tile{background:var(--tile);padding:10px 16px;min-width:110px}
+.tile b{display:block;font-size:22px;font-weight:400}.tile span{color:var(--soft);font-size:12px}
 .good{color:var(--good)}.bad{color:var(--bad)}code,pre{font-family:ui-monospace,monospace;font-size:13px}pre{background:var(--tile);padding:12px;overflow-x:auto;white-space:pre-wrap}
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

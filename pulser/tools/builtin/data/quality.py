@@ -1,5 +1,6 @@
 """``data.quality``: rules about a table, how many rows break each, and a score."""
 
+# ruff: noqa: S608  names in SQL go through engine.quote, values through parameters or engine.text
 from __future__ import annotations
 
 import csv
@@ -59,7 +60,7 @@ def _judge(link: duckdb.DuckDBPyConnection, rule: Json, table: Table, pointer: s
         if not right:
             writer.writerow([number, broken.says, "", "", seen])
         return {**found, "violations": 0 if right else 1, "share": 0.0 if right else 1.0, "passed": right, "seen": seen, "samples": []}
-    count = int(one(link, f"SELECT count(*) FROM {table.name} WHERE {broken.where}")[0])  # noqa: S608
+    count = int(one(link, f"SELECT count(*) FROM {table.name} WHERE {broken.where}")[0])
     rows = _violations(link, table, broken)
     for row in rows:
         for name, value in zip(broken.shows, row[1:], strict=True):
@@ -71,7 +72,7 @@ def _judge(link: duckdb.DuckDBPyConnection, rule: Json, table: Table, pointer: s
 
 def _violations(link: duckdb.DuckDBPyConnection, table: Table, broken: Broken) -> list[tuple[Any, ...]]:
     shown = ", ".join(f"CAST({quote(name)} AS VARCHAR)" for name in broken.shows)
-    return link.execute(f"SELECT {LINE}, {shown} FROM {table.name} WHERE {broken.where} ORDER BY {LINE} LIMIT {KEPT_VIOLATIONS}").fetchall()  # noqa: S608
+    return link.execute(f"SELECT {LINE}, {shown} FROM {table.name} WHERE {broken.where} ORDER BY {LINE} LIMIT {KEPT_VIOLATIONS}").fetchall()
 
 
 def _well_formed(loaded: Loaded, writer: Any, number: int) -> Json:
@@ -171,7 +172,8 @@ RULE = {
 }
 TOOL = Tool(
     name="data.quality",
-    summary="Check a file against rules (not null, unique, range, pattern, set, type, reference, row count, freshness) and score it; suggests rules if none are given.",
+    summary="Check a file against rules (not null, unique, range, pattern, set, type, reference, row count, freshness) and score it; "
+    "suggests rules if none are given.",
     run=run,
     arguments={
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulser.core.errors import BadInput
 from pulser.core.tool import Call, Json, Tool
-from pulser.tools.builtin.data.engine import connect, deadline, fetch, one, scratch, text
+from pulser.tools.builtin.data.engine import batches, connect, deadline, one, scratch, text
 from pulser.tools.builtin.data.page import notes, page, table, tiles
 from pulser.tools.builtin.data.picture import KINDS, draw
 from pulser.tools.builtin.data.read import READING, Loaded, read_table
@@ -27,6 +27,8 @@ MAX_RESULT_ROWS = 1_000_000
 RESULT_BYTES = 400_000
 """Bound on the rows in the result; what is beyond stands in result.csv."""
 PAGE_ROWS = 500
+KEPT_ROWS = 20_000
+"""Rows that result, page and chart look at; result.csv and result.parquet have all."""
 PREFIX = "CREATE TABLE result AS SELECT * FROM (\n"
 
 
@@ -45,10 +47,9 @@ def run(call: Call) -> Json:
         _ask(link, sql)
         rows = int(one(link, "SELECT count(*) FROM result")[0])
         columns = [{"name": name, "type": kind} for name, kind in link.execute("SELECT name, type FROM (DESCRIBE result) d(name, type, a, b, c, e)").fetchall()]
-        kept = fetch(link, "result", MAX_RESULT_ROWS)
-    cut = rows > MAX_RESULT_ROWS
-    call.progress("Writing", 0.85)
-    found = _result(call, args, loaded, columns, kept, cut)
+        call.progress("Writing", 0.85)
+        kept = _write_csv(call.artifact("result.csv", "text/csv"), link, [column["name"] for column in columns])
+    found = _result(call, args, loaded, columns, kept, rows)
     with connect(folder, database) as link:
         target = call.artifact("result.parquet", "application/vnd.apache.parquet")
         link.execute(f"COPY (FROM result LIMIT {MAX_RESULT_ROWS}) TO {text(str(target))} (FORMAT parquet, COMPRESSION zstd)")
@@ -106,14 +107,21 @@ def sql_problem(sql: str, message: str) -> BadInput:
     return BadInput(f"{told_where}{what}", hint=hint or "Check names and types; data.profile lists them.", errors=[where])
 
 
-def _result(call: Call, args: Json, loaded: list[Loaded], columns: list[Json], kept: list[tuple[Any, ...]], cut: bool) -> Json:
-    names = [column["name"] for column in columns]
-    kept = kept[:MAX_RESULT_ROWS]
-    with call.artifact("result.csv", "text/csv").open("w", encoding="utf-8", newline="") as file:
+def _write_csv(path: Path, link: duckdb.DuckDBPyConnection, names: list[str]) -> list[tuple[Any, ...]]:
+    """All rows into ``path``; the first are returned, as many as result, page and chart can use."""
+    kept: list[tuple[Any, ...]] = []
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(names)
-        for row in kept:
-            writer.writerow(["" if value is None else _csv_cell(value) for value in row])
+        for rows in batches(link, "result", MAX_RESULT_ROWS):
+            writer.writerows([["" if value is None else _csv_cell(value) for value in row] for row in rows])
+            kept += rows[: max(0, KEPT_ROWS - len(kept))]
+    return kept
+
+
+def _result(call: Call, args: Json, loaded: list[Loaded], columns: list[Json], kept: list[tuple[Any, ...]], count: int) -> Json:
+    names = [column["name"] for column in columns]
+    cut = count > MAX_RESULT_ROWS
     rows, lost = rows_as_json(_within(kept[: int(args.get("limit", 100))]))
     remarks = [f"{item.table}: {note}" for item in loaded for note in item.notes]
     if lost:
@@ -123,25 +131,36 @@ def _result(call: Call, args: Json, loaded: list[Loaded], columns: list[Json], k
     picture = draw(args.get("chart"), columns, kept)
     if picture:
         call.artifact("chart.svg", "image/svg+xml").write_text(picture, encoding="utf-8")
-    count = f"more than {MAX_RESULT_ROWS:,}" if cut else f"{len(kept):,}"
-    summary = f"{count} row{'s' if len(kept) != 1 else ''}, {len(names)} column{'s' if len(names) != 1 else ''} from {', '.join(item.source.path.name for item in loaded)}"
-    if len(kept) == 1 and len(names) <= 6:
-        summary += ": " + ", ".join(f"{name} = {shown(value)}" for name, value in zip(names, kept[0], strict=True))
+        if count > len(kept):
+            remarks.append(f"The chart shows the first {len(kept):,} rows.")
     found: Json = {
-        "summary": summary + ".",
+        "summary": _summary(names, kept, min(count, MAX_RESULT_ROWS), cut, loaded),
         "columns": columns,
         "rows": rows,
-        "row_count": len(kept),
-        "more_rows": cut or len(rows) < len(kept),
+        "row_count": min(count, MAX_RESULT_ROWS),
+        "more_rows": len(rows) < count,
         "tables": {item.table: {**item.facts(), "schema": {column.name: column.type for column in item.columns}} for item in loaded},
         "chart": bool(picture),
         "notes": remarks,
     }
-    body = tiles({"rows": len(kept), "columns": len(names)}) + (f'<div class="charts">{picture}</div>' if picture else "") + notes(remarks)
-    listed, _ = rows_as_json(kept[:PAGE_ROWS])
-    body += f"<h2>Rows{' (the first ' + str(PAGE_ROWS) + ')' if len(kept) > PAGE_ROWS else ''}</h2>{table(names, listed)}<h2>Statement</h2><pre>{escape(str(args['sql']))}</pre>"
-    call.artifact("result.html", "text/html").write_text(page("Answer", found["summary"], body), encoding="utf-8")
+    call.artifact("result.html", "text/html").write_text(_page(found, args, names, kept, picture), encoding="utf-8")
     return found
+
+
+def _summary(names: list[str], kept: list[tuple[Any, ...]], count: int, cut: bool, loaded: list[Loaded]) -> str:
+    rows = f"{'more than ' if cut else ''}{count:,} row{'s' if count != 1 else ''}"
+    said = f"{rows}, {len(names)} column{'s' if len(names) != 1 else ''} from {', '.join(item.source.path.name for item in loaded)}"
+    if count == 1 and len(names) <= 6:
+        said += ": " + ", ".join(f"{name} = {shown(value)}" for name, value in zip(names, kept[0], strict=True))
+    return said + "."
+
+
+def _page(found: Json, args: Json, names: list[str], kept: list[tuple[Any, ...]], picture: str) -> str:
+    listed, _ = rows_as_json(kept[:PAGE_ROWS])
+    body = tiles({"rows": found["row_count"], "columns": len(names)}) + (f'<div class="charts">{picture}</div>' if picture else "") + notes(found["notes"])
+    body += f"<h2>Rows{f' (the first {PAGE_ROWS})' if found['row_count'] > PAGE_ROWS else ''}</h2>{table(names, listed)}"
+    body += f"<h2>Statement</h2><pre>{escape(str(args['sql']))}</pre>"
+    return page("Answer", found["summary"], body)
 
 
 def _csv_cell(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Any of the files we read, as one typed table in DuckDB: the door through which every data tool reads."""
 
+# ruff: noqa: S608  names in SQL go through engine.quote, values through parameters or engine.text
 from __future__ import annotations
 
 import csv
@@ -114,7 +115,7 @@ def read_table(
     except BadInput as error:
         _point(error, pointer)
         raise
-    loaded.rows = int(one(link, f"SELECT count(*) FROM {quote(staged)}")[0])  # noqa: S608
+    loaded.rows = int(one(link, f"SELECT count(*) FROM {quote(staged)}")[0])
     if loaded.rows == 0:
         nothing = "only a header" if source.kind == "csv" and not loaded.rejected else "no rows that can be used"
         raise at(pointer, f"{path.name} holds {nothing}", "Give a file with at least one row of data.")
@@ -129,7 +130,7 @@ def read_table(
             )
     parts = [f"{convert(column.type, quote(column.name))} AS {quote(column.name)}" for column in loaded.columns]
     parts += [LINE, RAW] if with_lines else []
-    link.execute(f"CREATE TABLE {quote(table)} AS SELECT {', '.join(parts)} FROM {quote(staged)} ORDER BY {LINE}")  # noqa: S608
+    link.execute(f"CREATE TABLE {quote(table)} AS SELECT {', '.join(parts)} FROM {quote(staged)} ORDER BY {LINE}")
     link.execute(f"DROP TABLE {quote(staged)}")
     return loaded
 
@@ -145,10 +146,10 @@ def _parquet(link: duckdb.DuckDBPyConnection, source: Recognised, table: str, wi
 
     lines = f", file_row_number + 1 AS {LINE}, '' AS {RAW}" if with_lines else ""
     option = ", file_row_number = true" if with_lines else ""
-    select = f"SELECT * {'EXCLUDE (file_row_number)' if with_lines else ''}{lines} FROM read_parquet({text(str(source.path))}{option})"  # noqa: S608
+    select = f"SELECT * {'EXCLUDE (file_row_number)' if with_lines else ''}{lines} FROM read_parquet({text(str(source.path))}{option})"
     try:
-        names = link.execute(f"SELECT name, type FROM (DESCRIBE SELECT * FROM read_parquet({text(str(source.path))})) d(name, type, a, b, c, e)").fetchall()  # noqa: S608
-        rows = int(one(link, f"SELECT count(*) FROM read_parquet({text(str(source.path))})")[0])  # noqa: S608
+        names = link.execute(f"SELECT name, type FROM (DESCRIBE SELECT * FROM read_parquet({text(str(source.path))})) d(name, type, a, b, c, e)").fetchall()
+        rows = int(one(link, f"SELECT count(*) FROM read_parquet({text(str(source.path))})")[0])
         _bounded(source, len(names), rows)
         link.execute(f"CREATE TABLE {quote(table)} AS {select}")
     except (duckdb.InvalidInputException, duckdb.IOException, duckdb.InternalException, duckdb.NotImplementedException) as error:
@@ -255,8 +256,11 @@ def _copy_in(link: duckdb.DuckDBPyConnection, staged: Path, table: str, names: l
     import duckdb
 
     types = ", ".join([f"{text(LINE)}: 'BIGINT'", f"{text(RAW)}: 'VARCHAR'", *(f"{text(name)}: 'VARCHAR'" for name in names)])
-    options = f"columns = {{{types}}}, auto_detect = false, header = false, delim = ',', quote = '\"', escape = '\"', nullstr = {text(NULL)}, max_line_size = {RECORD_LIMIT * 6}, new_line = '\\r\\n'"
+    options = (
+        f"columns = {{{types}}}, auto_detect = false, header = false, delim = ',', quote = '\"', escape = '\"', nullstr = "
+        f"{text(NULL)}, max_line_size = {RECORD_LIMIT * 6}, new_line = '\\r\\n'"
+    )
     try:
-        link.execute(f"CREATE TABLE {quote(table)} AS SELECT * FROM read_csv({text(str(staged))}, {options})")  # noqa: S608
+        link.execute(f"CREATE TABLE {quote(table)} AS SELECT * FROM read_csv({text(str(staged))}, {options})")
     except duckdb.InvalidInputException as error:
         raise at("/path", f"the records cannot be read: {str(error).splitlines()[0]}") from error

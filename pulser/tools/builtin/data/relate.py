@@ -1,5 +1,6 @@
 """How columns go together: Pearson's r for numbers, Cramér's V for categories, and rows that are there more than once."""
 
+# ruff: noqa: S608  names in SQL go through engine.quote, values through parameters or engine.text
 from __future__ import annotations
 
 import math
@@ -26,7 +27,7 @@ def correlations(link: duckdb.DuckDBPyConnection, table: str, columns: list[dict
     values = {column["name"]: as_number(column["name"], column["type"]) for column in chosen}
     pairs = list(combinations(names, 2))
     # A constant half of the pairs has no deviation, so no r; DuckDB says NaN there.
-    found = one(link, f"SELECT {', '.join(f'corr({values[a]}, {values[b]})' for a, b in pairs)} FROM {table}")  # noqa: S608
+    found = one(link, f"SELECT {', '.join(f'corr({values[a]}, {values[b]})' for a, b in pairs)} FROM {table}")
     known = {pair: round(r, 6) for pair, r in zip(pairs, found, strict=True) if r is not None and math.isfinite(r)}
     square = [[1.0 if a == b else known.get((a, b), known.get((b, a))) for b in names] for a in names]
     return {"columns": names, "pearson": square}
@@ -38,7 +39,7 @@ def associations(link: duckdb.DuckDBPyConnection, table: str, columns: list[dict
     found = []
     for a, b in combinations(chosen, 2):
         first, second = quote(a), quote(b)
-        rows = link.execute(f"SELECT {first}, {second}, count(*) FROM {table} WHERE {first} IS NOT NULL AND {second} IS NOT NULL GROUP BY ALL").fetchall()  # noqa: S608
+        rows = link.execute(f"SELECT {first}, {second}, count(*) FROM {table} WHERE {first} IS NOT NULL AND {second} IS NOT NULL GROUP BY ALL").fetchall()
         strength = cramers_v(rows)
         if strength is not None:
             found.append({"columns": [a, b], "cramers_v": round(strength, 6)})
@@ -65,4 +66,4 @@ def cramers_v(rows: list[tuple[Any, Any, int]]) -> float | None:
 def duplicates(link: duckdb.DuckDBPyConnection, table: str, names: list[str]) -> int:
     """Rows beyond the first of each group of equal rows."""
     listed = ", ".join(quote(name) for name in names)
-    return int(one(link, f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM {table} GROUP BY {listed})")[0])  # noqa: S608
+    return int(one(link, f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM {table} GROUP BY {listed})")[0])

@@ -3,6 +3,7 @@
 Patterns are RE2, which takes time linear in the text whatever the pattern is.
 """
 
+# ruff: noqa: S608  names in SQL go through engine.quote, values through parameters or engine.text
 from __future__ import annotations
 
 import json
@@ -76,7 +77,10 @@ def _unique(_: duckdb.DuckDBPyConnection, rule: Json, table: Table, pointer: str
     names = columns_of(rule, table, pointer)
     listed = ", ".join(quote(name) for name in names)
     known = " AND ".join(f"{quote(name)} IS NOT NULL" for name in names)
-    again = f"SELECT _pulser_line FROM (SELECT _pulser_line, row_number() OVER (PARTITION BY {listed} ORDER BY _pulser_line) AS again FROM {table.name} WHERE {known}) WHERE again > 1"  # noqa: S608
+    again = (
+        f"SELECT _pulser_line FROM (SELECT _pulser_line, row_number() OVER (PARTITION BY {listed} ORDER BY _pulser_line) AS again "
+        f"FROM {table.name} WHERE {known}) WHERE again > 1"
+    )
     return Broken(f"{' + '.join(names)} is unique", f"_pulser_line IN ({again})", tuple(names))
 
 
@@ -161,7 +165,7 @@ def _reference(_: duckdb.DuckDBPyConnection, rule: Json, table: Table, pointer: 
         raise at(pointer, f"{len(names)} columns cannot refer to {len(wanted)}")
     present = " AND ".join(f"{quote(name)} IS NOT NULL" for name in names)
     same = " AND ".join(f"CAST(o.{quote(b)} AS VARCHAR) = CAST({table.name}.{quote(a)} AS VARCHAR)" for a, b in zip(names, wanted, strict=True))
-    missing = f"NOT EXISTS (SELECT 1 FROM {quote('ref_' + other)} o WHERE {same})"  # noqa: S608
+    missing = f"NOT EXISTS (SELECT 1 FROM {quote('ref_' + other)} o WHERE {same})"
     return Broken(f"{' + '.join(names)} is in {other}.{' + '.join(wanted)}", f"{present} AND {missing}", tuple(names))
 
 
@@ -180,7 +184,7 @@ def _freshness(link: duckdb.DuckDBPyConnection, rule: Json, table: Table, pointe
     if days is None:
         raise at(pointer, "the rule freshness has no max_age_days")
     newest = f"max(try_cast(trim({words(name, table.columns[name])}) AS TIMESTAMP))"
-    last, age = one(link, f"SELECT CAST({newest} AS VARCHAR), date_diff('second', {newest}, CAST($1 AS TIMESTAMP)) / 86400.0 FROM {table.name}", [table.as_of])  # noqa: S608
+    last, age = one(link, f"SELECT CAST({newest} AS VARCHAR), date_diff('second', {newest}, CAST($1 AS TIMESTAMP)) / 86400.0 FROM {table.name}", [table.as_of])
     said = f"the newest {name} is at most {days:g} days before {table.as_of}"
     if last is None:
         return Broken(said, verdict=(False, "no value is a time"))

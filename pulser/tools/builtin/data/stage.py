@@ -1,5 +1,6 @@
 """From a source to rows that fit: types proven, names settled, keys unique, and every row that does not fit kept with its reasons."""
 
+# ruff: noqa: S608  names in SQL go through engine.quote, values through parameters or engine.text
 from __future__ import annotations
 
 import re
@@ -108,7 +109,7 @@ def _nearly(link: duckdb.DuckDBPyConnection, name: str, source: str) -> str:
     value = f"trim({quote(name)})"
     digits = f"regexp_replace({value}, '^[+-]', '')"
     fits = f"regexp_full_match({value}, {text(DECIMAL)})"
-    before, after = one(link, f"SELECT max(length(split_part({digits}, '.', 1))), max(length(split_part({digits}, '.', 2))) FROM source WHERE {fits}")  # noqa: S608
+    before, after = one(link, f"SELECT max(length(split_part({digits}, '.', 1))), max(length(split_part({digits}, '.', 2))) FROM source WHERE {fits}")
     return f"DECIMAL({before + after},{after})" if before + after <= 38 else "DOUBLE"
 
 
@@ -118,22 +119,27 @@ def stage(link: duckdb.DuckDBPyConnection, plans: list[Plan], keys: list[str], *
     reasons = [reason for item in plans for reason in _reasons(item, item.target in keys)]
     listed = f"list_filter([{', '.join(reasons)}], lambda r: r IS NOT NULL)" if reasons else "CAST([] AS VARCHAR[])"
     select = ", ".join(f"{value} AS {quote(name)}" for name, value in values.items())
-    link.execute(f"CREATE TABLE judged AS SELECT {LINE}, {RAW}, {listed} AS _pulser_why, {select} FROM source")  # noqa: S608
+    link.execute(f"CREATE TABLE judged AS SELECT {LINE}, {RAW}, {listed} AS _pulser_why, {select} FROM source")
     link.execute(
-        f"CREATE TABLE rejected AS SELECT {LINE} AS line, array_to_string(_pulser_why, '; ') AS reason, {RAW} AS original FROM judged WHERE len(_pulser_why) > 0"
-    )  # noqa: S608
+        f"CREATE TABLE rejected AS SELECT {LINE} AS line, array_to_string(_pulser_why, '; ') AS reason, {RAW} AS original FROM judged "
+        f"WHERE len(_pulser_why) > 0"
+    )
     names = ", ".join(quote(name) for name in values)
     if not keys:
-        link.execute(f"CREATE TABLE staged AS SELECT {names} FROM judged WHERE len(_pulser_why) = 0 ORDER BY {LINE}")  # noqa: S608
+        link.execute(f"CREATE TABLE staged AS SELECT {names} FROM judged WHERE len(_pulser_why) = 0 ORDER BY {LINE}")
         return
     by = ", ".join(quote(name) for name in keys)
     order = "DESC" if last_wins else "ASC"
-    ranked = f"SELECT *, row_number() OVER w AS _pulser_again, first({LINE}) OVER w AS _pulser_winner FROM judged WHERE len(_pulser_why) = 0 WINDOW w AS (PARTITION BY {by} ORDER BY {LINE} {order})"  # noqa: S608
+    ranked = (
+        f"SELECT *, row_number() OVER w AS _pulser_again, first({LINE}) OVER w AS _pulser_winner FROM judged WHERE "
+        f"len(_pulser_why) = 0 WINDOW w AS (PARTITION BY {by} ORDER BY {LINE} {order})"
+    )
     link.execute(f"CREATE TABLE ranked AS {ranked}")
     link.execute(
-        f"INSERT INTO rejected SELECT {LINE}, 'the key ' || {text(' + '.join(keys))} || ' is again in line ' || _pulser_winner || ', which is kept', {RAW} FROM ranked WHERE _pulser_again > 1"
-    )  # noqa: S608
-    link.execute(f"CREATE TABLE staged AS SELECT {names} FROM ranked WHERE _pulser_again = 1 ORDER BY {LINE}")  # noqa: S608
+        f"INSERT INTO rejected SELECT {LINE}, 'the key ' || {text(' + '.join(keys))} || ' is again in line ' || _pulser_winner || ', "
+        f"which is kept', {RAW} FROM ranked WHERE _pulser_again > 1"
+    )
+    link.execute(f"CREATE TABLE staged AS SELECT {names} FROM ranked WHERE _pulser_again = 1 ORDER BY {LINE}")
 
 
 def _source_text(item: Plan) -> str:
@@ -175,7 +181,8 @@ def _reasons(item: Plan, key: bool) -> list[str]:
         said = SAID.get(item.type, f"a {item.type.lower()}") + (f" written as {item.format}" if item.format else "")
         shown = f"left({_source_text(item)}, 60)"
         found.append(
-            f"CASE WHEN NOT ({empty}) AND NOT coalesce({fits(item)}, false) THEN {text(item.source + ': ')} || chr(39) || {shown} || chr(39) || {text(f' is not {said}')} END"
+            f"CASE WHEN NOT ({empty}) AND NOT coalesce({fits(item)}, false) THEN {text(item.source + ': ')} || chr(39) || {shown} || "
+            f"chr(39) || {text(f' is not {said}')} END"
         )
     if item.type == "VARCHAR":
         found.append(f"CASE WHEN contains({_source_text(item)}, chr(0)) THEN {text(item.source + ' holds a NUL character')} END")

@@ -1,5 +1,6 @@
 """Rules that a table seems to follow: what holds for nearly all rows is proposed, so that the rest can be looked at."""
 
+# ruff: noqa: S608  names in SQL go through engine.quote, values through parameters or engine.text
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ def suggestions(link: duckdb.DuckDBPyConnection, table: str, columns: dict[str, 
 
 def _for(link: duckdb.DuckDBPyConnection, table: str, name: str, kind: str) -> list[Json]:
     value = words(name, kind)
-    rows, present, distinct = one(link, f"SELECT count(*), count({quote(name)}), count(DISTINCT {value}) FROM {table}")  # noqa: S608
+    rows, present, distinct = one(link, f"SELECT count(*), count({quote(name)}), count(DISTINCT {value}) FROM {table}")
     found: list[Json] = []
     if not present:
         return found
@@ -66,13 +67,13 @@ def _for(link: duckdb.DuckDBPyConnection, table: str, name: str, kind: str) -> l
 def _nearly(link: duckdb.DuckDBPyConnection, table: str, value: str, present: int) -> str:
     """The narrowest type that nearly all values are of."""
     kinds = [kind for kind in CANDIDATES["csv"] if kind in NAMES]
-    counts = one(link, f"SELECT {', '.join(f'count(*) FILTER (WHERE {condition(kind, value)})' for kind in kinds)} FROM {table}")  # noqa: S608
+    counts = one(link, f"SELECT {', '.join(f'count(*) FILTER (WHERE {condition(kind, value)})' for kind in kinds)} FROM {table}")
     return next((kind for kind, count in zip(kinds, counts, strict=True) if count / present >= NEARLY), "")
 
 
 def _range(link: duckdb.DuckDBPyConnection, table: str, name: str, value: str) -> list[Json]:
     number = f"try_cast(trim({value}) AS DOUBLE)"
-    low, high = one(link, f"SELECT quantile_cont(v, 0.25), quantile_cont(v, 0.75) FROM (SELECT {number} AS v FROM {table}) WHERE isfinite(v)")  # noqa: S608
+    low, high = one(link, f"SELECT quantile_cont(v, 0.25), quantile_cont(v, 0.75) FROM (SELECT {number} AS v FROM {table}) WHERE isfinite(v)")
     if low is None or low == high:
         return []
     spread = (high - low) * FAR
@@ -83,14 +84,14 @@ def _range(link: duckdb.DuckDBPyConnection, table: str, name: str, value: str) -
 def _set_or_shape(link: duckdb.DuckDBPyConnection, table: str, name: str, value: str, present: int) -> list[Json]:
     rows = link.execute(
         f"SELECT {value} AS v, count(*) AS n FROM {table} WHERE {value} IS NOT NULL GROUP BY v ORDER BY n DESC, v LIMIT {MAX_VALUES + 1}"
-    ).fetchall()  # noqa: S608
+    ).fetchall()
     often = [(word, count) for word, count in rows if count / present >= 0.02]
     if often and len(often) <= MAX_VALUES and sum(count for _, count in often) / present >= NEARLY and present >= 20:
         return [{"rule": "in_set", "column": name, "values": [word for word, _ in often]}]
     shape = f"regexp_replace(regexp_replace(regexp_replace({value}, '[0-9]', '9', 'g'), '[A-Z]', 'A', 'g'), '[a-z]', 'a', 'g')"
     best: tuple[Any, ...] | None = link.execute(
         f"SELECT {shape} AS s, count(*) AS n FROM {table} WHERE {value} IS NOT NULL GROUP BY s ORDER BY n DESC, s LIMIT 1"
-    ).fetchone()  # noqa: S608
+    ).fetchone()
     if best and best[1] / present >= NEARLY and 2 <= len(best[0]) <= 60 and any(sign in best[0] for sign in "9Aa"):
         return [{"rule": "pattern", "column": name, "pattern": _pattern(str(best[0]))}]
     return []
