@@ -45,11 +45,11 @@ def environment() -> Environment:
     return env
 
 
-def page(request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
+def page(request: Request, template: str, *, http_status: int = 200, **context: Any) -> Response:
     """The template as an answer; 304 where the browser has it already."""
     body = environment().get_template(template).render(request=request, since=_since(request), **context).encode()
     headers = dict(HEADERS)
-    if status == 200:
+    if http_status == 200:
         tag = 'W/"' + hashlib.sha256(body).hexdigest()[:20] + '"'
         headers["etag"] = tag
         if request.headers.get("if-none-match") == tag:
@@ -57,7 +57,7 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
     if len(body) > 1000 and "gzip" in request.headers.get("accept-encoding", ""):
         body = gzip.compress(body, 5, mtime=0)
         headers["content-encoding"] = "gzip"
-    return Response(body, status_code=status, media_type="text/html; charset=utf-8", headers=headers)
+    return Response(body, status_code=http_status, media_type="text/html; charset=utf-8", headers=headers)
 
 
 def _since(request: Request) -> str:

@@ -68,7 +68,7 @@ def _api(current: Any) -> list[Route]:
         payload = asked["payload"]
         if asked["task_type"] not in TYPES:
             raise BadInput("unknown type", errors=[{"pointer": "/task_type", "detail": "there is no such type"}])
-        required = TYPES[asked["task_type"]][1][payload["action"]].get("required", [])
+        required = TYPES[asked["task_type"]]["actions"][payload["action"]].get("required", [])
         if missing := [name for name in required if not payload.get(name)]:
             raise BadInput("The payload does not fit the action.", errors=[{"pointer": f"/payload/{name}", "detail": "is required"} for name in missing])
         task = current().add(asked.get("title") or "", asked["task_type"], payload["action"], asked.get("priority", "medium"))
@@ -86,21 +86,23 @@ def _api(current: Any) -> list[Route]:
         return JSONResponse(world.transition(task_id, to, "local"))
 
     async def artifact(request: Request) -> Response:
-        kind, text = FILES[request.path_params["name"]]
+        found = FILES[request.path_params["name"]]
         headers = {"content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:", "x-content-type-options": "nosniff"}
         if not request.query_params.get("view"):
             headers["content-disposition"] = "attachment"
-        return Response(text, media_type=kind, headers=headers)
+        return Response(found["text"], media_type=found["media_type"], headers=headers)
 
     async def log(_request: Request) -> Response:
         return PlainTextResponse("12:00:01 started\n12:00:02 <b>read</b> 344 rows\n12:00:04 wrote report.md\n")
 
     async def task_types(_request: Request) -> Response:
-        items = [
-            {"task_type": kind, "agent": agent, "default_action": next(iter(actions)), "time_limit_s": 900,
-             "actions": [{"action": name, "summary": f"Do {name} on what the payload names", "arguments": {"type": "object", **schema}} for name, schema in actions.items()]}
-            for kind, (agent, actions) in TYPES.items()
-        ]  # fmt: skip
+        items = []
+        for kind, one in TYPES.items():
+            actions = [
+                {"action": name, "summary": f"Do {name} on what the payload names", "arguments": {"type": "object", **schema}}
+                for name, schema in one["actions"].items()
+            ]
+            items.append({"task_type": kind, "agent": one["agent"], "default_action": actions[0]["action"], "time_limit_s": 900, "actions": actions})
         return JSONResponse({"items": items})
 
     async def agent(request: Request) -> Response:

@@ -49,4 +49,4 @@ async def _answer(deps: Data, request: Request, handler: Handler) -> Response:
         caller = await found if inspect.isawaitable(found) else found
         return await handler(deps, request, caller)
     except PulserError as error:
-        return render.page(request, "error.html", status=error.status, caller=caller, error=error, active="")
+        return render.page(request, "error.html", http_status=error.status, caller=caller, error=error, active="")

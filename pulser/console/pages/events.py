@@ -21,4 +21,6 @@ async def show(deps: Data, request: Request, caller: Caller) -> Response:
     found = await deps.list_events(caller.company_id, order="desc", limit=PAGE, **filters)
     template = "events_more.html" if request.headers.get("hx-request") and before else "events.html"
     kinds = sorted(KINDS)
-    return render.page(request, template, active="events", caller=caller, events=found["items"], older=found.get("next"), chosen=chosen, before=before, kinds=kinds)
+    return render.page(
+        request, template, active="events", caller=caller, events=found["items"], older=found.get("next"), chosen=chosen, before=before, kinds=kinds
+    )

@@ -56,8 +56,17 @@ function requestFor(card, list) {
   return ["transition", target];
 }
 
-async function dropped({ item, from, to, oldIndex }) {
+// The list under the pointer: the sorting library lags behind a fast hand.
+function listUnder(event) {
+  const point = event?.changedTouches?.[0] ?? event;
+  const under = point && document.elementFromPoint(point.clientX, point.clientY);
+  return under?.closest(".column")?.querySelector("[data-list]");
+}
+
+async function dropped({ item, from, to: last, oldIndex, originalEvent }) {
   dragging = false;
+  const to = listUnder(originalEvent) ?? last;
+  if (to !== item.parentElement) to.prepend(item);
   if (from === to) return;
   const back = () => { from.insertBefore(item, from.children[oldIndex] ?? null); count(); };
   if (!signedIn()) { back(); return; }

@@ -115,7 +115,10 @@ form.addEventListener("submit", async (event) => {
   event.preventDefault();
   clear();
   const made = request();
-  if (!made) return;
+  if (!made) {
+    form.querySelector("[aria-invalid]")?.focus();
+    return;
+  }
   const submit = form.querySelector("[type=submit]");
   submit.disabled = true;
   try {
