@@ -43,6 +43,7 @@ _SUFFIXES = (
 )
 _PHRASE_LIMIT = 3  # words in the longest skill that is matched as a phrase
 _TEXT_WORDS = 600  # words of a text that are looked at
+_TEXT_LIMIT = 10_000  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def stem(word: str) -> str:
 
 def stems(text: str) -> list[str]:
     """The stems of a text's words, in order, stop words left out."""
-    return [stem(word) for word in _WORD.findall(text.lower())[:_TEXT_WORDS] if word not in _STOP]
+    return [stem(word) for word in _WORD.findall(text[:_TEXT_LIMIT].lower())[:_TEXT_WORDS] if word not in _STOP]
 
 
 class Lexicon:

@@ -96,7 +96,7 @@ _RULES: tuple[tuple[str, Cause], ...] = (
         ),
     ),
     (
-        r"unauthori[sz]ed|\b401\b|invalid (token|key|credential|password)|authentication failed|password authentication|not signed in",
+        r"unauthori[sz]ed|\b401\b|invalid (token|key|credential|password)|authentication failed|password authentication|not signed in|log-?in failed",
         Cause(
             "not signed in",
             "A key or password is missing, wrong or has run out.",

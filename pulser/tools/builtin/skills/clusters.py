@@ -100,8 +100,12 @@ def clusters(failures: Sequence[Failure]) -> list[Cluster]:
 
 def _slug(cluster: Cluster, taken: set[str]) -> str:
     """``connection-failure-could-not-reach-the-server``: lower case words, at most 64 characters (a skill's name may have no more)."""
-    words = re.findall(r"[a-z]{2,}", re.sub(r"<[^>]*>", " ", cluster.template.lower()))[:_SLUG_WORDS]
-    base = "-".join([*cluster.cause.title.lower().split(), *words])[:56].strip("-")
+    title = cluster.cause.title.lower().split()
+    plain = re.sub(r"<[^>]*>|\[redacted\]", " ", cluster.template.lower())
+    words = [word for word in dict.fromkeys(re.findall(r"[a-z]{2,}", plain)) if word not in title][:_SLUG_WORDS]
+    base = "-".join([*title, *words])
+    while len(base) > 56:
+        base = base.rpartition("-")[0] if "-" in base else base[:56]
     if base not in taken:
         return base
     return f"{base}-{hashlib.sha256(f'{cluster.code} {cluster.template}'.encode()).hexdigest()[:6]}"

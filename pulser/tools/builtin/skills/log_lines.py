@@ -21,6 +21,7 @@ _HARMLESS = re.compile(r"^\W{0,3}(DEBUG|INFO|NOTICE|WARN(ING)?|TRACE)\b")
 _EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception|Warning|Interrupt|Exit|Timeout|Failure|Expired|NotFound|Refused)\b(?::|$)")
 _PREFIX = re.compile(r"^[\s\[\]|:-]*(?:ERROR|CRITICAL|FATAL|SEVERE|PANIC|EMERG|ALERT)[\s\]|:-]+")
 _FRAME = re.compile(r'^\s+File "([^"]+)", line (\d+), in (\S+)')
+_LIBRARY = re.compile(r"/lib/python\d|/site-packages/|<frozen ")
 _BAD_LEVELS = {"error", "critical", "fatal", "severe", "panic", "alert", "emergency", "exception"}
 
 
@@ -57,44 +58,54 @@ def _lines(file: Any) -> Iterator[bytes]:
 
 def _read(lines: Iterator[str], source: str) -> Iterator[Failure]:
     pending = next(lines, None)
+    held: Failure | None = None  # a line that a traceback may follow: the two are one failure
     at: str | None = None
     while pending is not None:
         line, pending = pending, None
         seen = _TIME.match(line)
         at = moment(seen[1]) if seen else at
-        if line.lstrip().startswith("{"):
-            failure = _of_json(line, source)
-        elif "Traceback (most recent call last)" in line:
+        if "Traceback (most recent call last)" in line:
             message, frame, pending = _traceback(lines)
-            failure = Failure(message, at=at, source=source, code=message.partition(":")[0].rpartition(".")[2][:80], frame=frame) if message else None
+            if message:
+                held = Failure(message, at=at, source=source, code=_class_of(message), frame=frame)
         else:
-            failure = _of_line(line[seen.end() :] if seen else line, at, source)
-        if failure is not None:
-            yield failure
+            if held is not None:
+                yield held
+            held = _of_json(line, source) if line.lstrip().startswith("{") else _of_line(line[seen.end() :] if seen else line, at, source)
         if pending is None:
             pending = next(lines, None)
+    if held is not None:
+        yield held
+
+
+def _class_of(message: str) -> str:
+    """``JSONDecodeError`` of ``json.decoder.JSONDecodeError: …``."""
+    return message.partition(":")[0].rpartition(".")[2][:80]
 
 
 def _of_line(text: str, at: str | None, source: str) -> Failure | None:
     if _HARMLESS.match(text):
         return None
     if _EXCEPTION.match(text):
-        return Failure(text, at=at, source=source, code=text.partition(":")[0].rpartition(".")[2][:80])
+        return Failure(text, at=at, source=source, code=_class_of(text))
     level = _LEVEL.search(text[:200])
     return Failure(_PREFIX.sub("", text), at=at, source=source) if level else None
 
 
 def _traceback(lines: Iterator[str]) -> tuple[str, str, str | None]:
-    """The exception's line, the innermost frame, and the line after, which is not part of it."""
-    frame = ""
+    """The exception's line, the innermost frame (of one's own code, if there is any), and the line after if it was read too far."""
+    own = any_frame = ""
     for line in lines:
         if found := _FRAME.match(line):
-            frame = f"{Path(found[1]).name}, in {found[3]}"
+            any_frame = f"{Path(found[1]).name}, in {found[3]}"
+            own = own if _LIBRARY.search(found[1]) else any_frame
+        elif _TIME.match(line):
+            return "", own or any_frame, line
         elif line and not line[0].isspace():
-            return line[:2000], frame, None
+            return line[:2000], own or any_frame, None
         elif not line:
-            return "", frame, None
-    return "", frame, None
+            return "", own or any_frame, None
+    return "", own or any_frame, None
 
 
 def _of_json(line: str, source: str) -> Failure | None:
