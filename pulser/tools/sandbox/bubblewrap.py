@@ -74,7 +74,7 @@ def command(folder: Path, reads: Sequence[Path], hidden: Sequence[Path], info: i
         raise FileNotFoundError("bwrap")
     words = [found, *_NAMESPACES, "--die-with-parent", "--new-session", "--info-fd", str(info), "--hostname", "pulser"]
     if root:  # the runner turns into a user of its own and gives these up; one stays, to read what is shown here whoever owns it
-        words += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_DAC_READ_SEARCH"]
+        words += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP", "--cap-add", "CAP_DAC_READ_SEARCH"]
     else:
         words += ["--unshare-user"]
     words += ["--proc", "/proc", "--dev", "/dev", "--size", str(SMALL_TMPFS), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108 - a tmpfs of the child's own
@@ -95,9 +95,11 @@ def _mounts(folder: Path, reads: Sequence[Path], hidden: Sequence[Path], tmp_byt
         plan.append((len(path.parts), 0, ["--ro-bind-try", str(path), str(path)]))
     for path in hidden:
         if path not in firm and any(path.is_relative_to(shown) for shown in firm):
-            plan.append((len(path.parts), 1, ["--perms", "0755", "--size", "4096", "--tmpfs", str(path)]))
+            plan.append((len(path.parts), 0, ["--perms", "0755", "--size", "4096", "--tmpfs", str(path)]))
     plan.append((len(folder.parts) + 1, 2, ["--bind", str(folder / "out"), str(folder / "out")]))
     plan.append((len(folder.parts) + 1, 2, ["--perms", "1777", "--size", str(tmp_bytes), "--tmpfs", str(folder / "tmp")]))
     for name in ("in", "gathered"):
         plan.append((len(folder.parts) + 1, 2, ["--ro-bind", str(folder / name), str(folder / name)]))
+    ways = {way for path in (*firm, folder / "out") for way in path.parents if len(way.parts) > 1}
+    plan += [(len(way.parts), 1, ["--perms", "0755", "--dir", str(way)]) for way in ways]  # else they would be as closed as they are outside
     return [word for _, _, words in sorted(plan, key=lambda step: step[:2]) for word in words]

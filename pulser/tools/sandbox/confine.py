@@ -119,6 +119,8 @@ async def _tried(level: Level) -> str:
         )
         try:
             escaped = (await run_in(level, request)).value.get("escaped")
+            if (place / "escaped").exists() or (shown / "file").read_text() != "shown":
+                return "it lets a tool write outside its folder"
             written = (folder / "out" / "mark").is_file()
         except (PulserError, OSError) as error:
             return f"{error} {request.log.last_text(200)}".strip()

@@ -6,6 +6,7 @@ import ctypes
 import os
 import resource
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 FIRST_UID, UIDS = 61_184, 4_336  # the range systemd gives to short-lived users: nobody's files belong to them
@@ -39,6 +40,8 @@ def become(uid: int) -> None:
     """Turn from root into ``uid``, keeping one capability at most: to read what the sandbox shows, whoever owns it."""
     kept = _available() & (1 << _DAC_READ_SEARCH) or _available() & (1 << _DAC_OVERRIDE)
     _prctl(8, 1)  # PR_SET_KEEPCAPS
+    with suppress(OSError):
+        _prctl(28, 1 << 2)  # PR_SET_SECUREBITS, NO_SETUID_FIXUP: else access(2), which git asks, ignores the capability
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)

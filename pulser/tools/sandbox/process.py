@@ -20,8 +20,8 @@ from pulser.tools.sandbox.request import ChildRequest, ChildResult
 from pulser.tools.sandbox.watch import watch
 
 _PROGRESS_EVERY_S = 0.1
-_OUTPUT_AT_ONCE = 1 << 20  # beyond this much output, reading pauses now and then: a flood must not take the loop
-_OUTPUT_PAUSE_S = 0.01
+_OUTPUT_AT_ONCE = 4 << 20  # beyond this much output, reading pauses now and then: a flood must not take the loop
+_OUTPUT_PAUSE_S = 0.003
 
 
 async def run_in(level: Level, request: ChildRequest) -> ChildResult:

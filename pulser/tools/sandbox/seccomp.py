@@ -54,7 +54,7 @@ ALWAYS = (
     "pidfd_getfd",
 )  # fmt: skip
 ABSENT = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")  # ENOSYS: libraries then use what can be looked into
-LEAVE_GROUP = ("setsid", "setpgid")  # so that killing the group kills all
+LEAVE_GROUP = ("setsid", "setpgid")  # so that killing the group kills all; they too answer "done", since starting a program in a new session is common
 SIGNALS = ("kill", "tkill", "tgkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
 IPC = ("shmget", "shmat", "shmctl", "semget", "semop", "semctl", "semtimedop", "msgget", "msgsnd", "msgrcv", "msgctl", "mq_open")
 METADATA = (  # Landlock does not see these; they answer "done" and do nothing, since copying a file tree calls them
@@ -92,11 +92,15 @@ def program(rules: Rules, machine: str) -> list[tuple[int, int, int, int]]:
     if machine == "x86_64":
         code += [(_JGE, 0, 1, 0x40000000), _fail(errno.ENOSYS)]  # the x32 numbers
     denied = list(ALWAYS)
-    denied += LEAVE_GROUP if rules.leave_group else ()
     denied += IPC if rules.ipc else ()
     denied += SIGNALS if rules.signals else ()
     denied += ("socket",) if rules.sockets else ()
-    for names, answer in ((denied, errno.EPERM), (ABSENT, errno.ENOSYS), (METADATA if rules.metadata else (), 0)):
+    for names, answer in (
+        (denied, errno.EPERM),
+        (ABSENT, errno.ENOSYS),
+        (METADATA if rules.metadata else (), 0),
+        (LEAVE_GROUP if rules.leave_group else (), 0),
+    ):
         for name in names:
             if name in number:
                 code += [(_JEQ, 0, 1, number[name]), _fail(answer)]

@@ -15,7 +15,6 @@ def _run(call: Call) -> Json:
     tries: dict[str, Callable[[], object]] = {
         "read what is hidden": lambda: Path(args["hidden"]).read_bytes(),
         "read another user's environment": lambda: Path(f"/proc/{args['parent']}/environ").read_bytes(),
-        "write outside its folder": lambda: Path(args["outside"]).write_text("x"),
         "write to what it may only read": lambda: Path(args["shown"]).write_text("x"),
         "reach this machine's network": lambda: _connect(args["port"]),
         "signal its parent": lambda: os.kill(args["parent"], 0),
@@ -23,6 +22,7 @@ def _run(call: Call) -> Json:
     escaped = [what for what, attempt in tries.items() if _works(attempt)]
     if Path(args["shown"]).read_text() != "shown":
         escaped.append("not read what it may")
+    _works(lambda: Path(args["outside"]).write_text("x"))  # whether it arrived is for Pulser to see: a namespace has folders of the same name
     (call.out / "mark").write_text("written")
     return {"escaped": escaped}
 

@@ -51,7 +51,12 @@ def excess(child: Watched) -> Permanent | None:
     folder = child.request.folder
     places = [folder / "out"] if child.level == "bwrap" else [folder / "out", folder / "tmp"]
     for place in places:
-        used, files = disk_used(place, limits.files)
+        try:
+            used, files = disk_used(place, limits.files)
+        except FileNotFoundError:
+            continue
+        except (OSError, RecursionError):
+            return Permanent("the tool made folders that cannot be looked into: too deep, or closed", hint="Keep them shallow and readable.")
         if used > limits.disk_bytes:
             return Permanent(f"the tool wrote more than {limits.disk_bytes >> 20:,} MiB", hint="Write less.")
         if files > limits.files:
@@ -82,21 +87,26 @@ def tree(process_id: int, *, by_group: bool) -> Iterator[int]:
 
 
 def disk_used(folder: Path, files_limit: int) -> tuple[int, int]:
-    """Bytes and entries beneath ``folder``, following no link; stops counting beyond ``files_limit``."""
+    """Bytes and entries beneath ``folder``, following no link; stops counting beyond ``files_limit``.
+
+    :class:`RecursionError` or :class:`PermissionError` where a tool made it so that nobody can look.
+    """
     used = files = 0
-    try:
-        for _, folders, names, descriptor in os.fwalk(folder, follow_symlinks=False):
-            files += len(folders) + len(names)
-            if files > files_limit:
-                break
-            for name in names:
-                try:
-                    used += os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_blocks * 512
-                except OSError:
-                    continue
-    except (OSError, RecursionError):  # so deep that it cannot be walked
-        files = files_limit + 1 if folder.exists() else 0
+    for _, folders, names, descriptor in os.fwalk(folder, follow_symlinks=False, onerror=_told):
+        files += len(folders) + len(names)
+        if files > files_limit:
+            break
+        for name in names:
+            try:
+                used += os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_blocks * 512
+            except OSError:
+                continue
     return used, files
+
+
+def _told(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):  # removed meanwhile
+        raise error
 
 
 def tmpfs_files(process_id: int, folder: Path) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pulser.core.tool import Call, Json, Tool
+from collections.abc import Mapping
+from pathlib import Path
+
+from pulser.core.tool import Call, Installation, Json, Tool
 
 
 def _echo(call: Call) -> Json:
@@ -17,6 +20,21 @@ def _execute(call: Call) -> Json:
     result: Json = {}
     exec(call.args["code"], {"call": call, "result": result})
     return result
+
+
+def _gather(args: Json, installation: Installation, folder: Path) -> Json:
+    installation.target(args["target"])
+    (folder / "rows").write_text("three rows")
+    return {"rows_in": str(folder / "rows")}
+
+
+def _load(call: Call) -> Json:
+    call.artifact("rows.txt", "text/plain").write_text(Path(call.args["rows_in"]).read_text())
+    return {"rows": 3}
+
+
+def _apply(args: Json, result: Json, files: Mapping[str, Path], installation: Installation) -> Json:
+    return {"loaded": f"{files['rows.txt'].read_text()} into {installation.target(args['target'])}"}
 
 
 ECHO = Tool(
@@ -38,4 +56,13 @@ EXECUTE = Tool(
     arguments={"type": "object", "properties": {"code": {"type": "string"}, "path": {"type": "string"}, "paths": {"type": "array"}}, "required": ["code"]},
     inputs=("path", "paths"),
     time_limit_s=20,
+)
+LOADER = Tool(
+    name="test.loader",
+    summary="Load rows that were gathered",
+    run=_load,
+    gather=_gather,
+    apply=_apply,
+    effect="idempotent",
+    arguments={"type": "object", "properties": {"target": {"type": "string"}}, "required": ["target"]},
 )
