@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,6 +120,7 @@ def open_csv(source: Recognised, delimiter: str, header: bool, max_columns: int)
     notes: list[str] = []
     names = names_of(first[1], header, notes)
     if len(names) > max_columns:
+        records.close()
         raise at("/path", f"{source.path.name} has {len(names):,} columns; at most {max_columns:,} are read", "Select the columns that matter first.")
 
     def body() -> Iterator[tuple[int, list[str], str]]:
@@ -130,7 +131,7 @@ def open_csv(source: Recognised, delimiter: str, header: bool, max_columns: int)
     return Sheet(names, used, notes), body()
 
 
-def _records(lines: Lines, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
+def _records(lines: Lines, delimiter: str) -> Generator[tuple[int, list[str], str], None, None]:
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         while True:
