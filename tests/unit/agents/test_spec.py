@@ -117,7 +117,20 @@ def test_values_that_make_no_sense_are_refused_at_their_line(line: str, told: st
 
 @pytest.mark.parametrize(
     "text",
-    ["", "# only a comment\n", "- a\n- b\n", "just text", "name: [", "a: 1\n---\nb: 2\n", "\x00", "x" * 70_000, "[" * 10_000, "a: " + "{b: " * 50, "? [a, b]\n: c\n", "\ud800"],
+    [
+        "",
+        "# only a comment\n",
+        "- a\n- b\n",
+        "just text",
+        "name: [",
+        "a: 1\n---\nb: 2\n",
+        "\x00",
+        "x" * 70_000,
+        "[" * 10_000,
+        "a: " + "{b: " * 50,
+        "? [a, b]\n: c\n",
+        "\ud800",
+    ],
 )
 def test_what_is_no_spec_at_all_is_told_and_never_crashes(text: str) -> None:
     assert check(text)

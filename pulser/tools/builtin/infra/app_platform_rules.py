@@ -87,7 +87,7 @@ def _names(text: Text, items: list[tuple[str, dict[str, Any]]]) -> Any:
 
 
 def _source(text: Text, group: str, at: str, item: dict[str, Any]) -> Iterator[Finding]:
-    given = [source for source in _SOURCES if source in item]
+    given = [source for source in item if source in _SOURCES]
     if not given:
         yield text.find("app.no-source", at, f"{item.get('name')!r} of {group} has no source")
     elif len(given) > 1:

@@ -9,7 +9,7 @@ from typing import Any
 from pulser.tools.builtin.infra.finding import Finding, Text, is_floating, is_plain_secret, listed, mapped, mappings, step
 
 _DATASTORES = {5432: "Postgres", 3306: "MySQL", 6379: "Redis", 27017: "MongoDB", 9200: "Elasticsearch", 11211: "memcached", 5672: "RabbitMQ"}
-_SHORT_PORT = re.compile(r"^(?:(?P<ip>\[[^]]+\]|[\d.]+):)?(?:(?P<host>\d+(?:-\d+)?)?:)?(?P<container>\d+(?:-\d+)?)(?:/(?P<protocol>\w+))?$")
+_SHORT_PORT = re.compile(r"^(?:(?P<ip>\[[^]]+\]|\d+(?:\.\d+){3}):)?(?:(?P<host>\d+(?:-\d+)?)?:)?(?P<container>\d+(?:-\d+)?)(?:/(?P<protocol>\w+))?$")
 _RANGE_LIMIT = 1_000
 _EVERY = "0.0.0.0"  # noqa: S104 - read in a file, nothing listens here
 
@@ -69,13 +69,13 @@ def _readiness(text: Text, name: str, service: dict[str, Any], at: str, services
     if "memory" not in limits and "mem_limit" not in service:
         yield text.find("compose.no-memory-limit", at, f"{name} may take all memory of the host")
     depends = service.get("depends_on")
-    names = list(depends) if isinstance(depends, dict) else listed(depends)
+    names = list(depends) if isinstance(depends, dict) else [str(other) for other in listed(depends)]
     for i, other in enumerate(names):
         where = f"{at}/depends_on" + (step(other) if isinstance(depends, dict) else f"/{i}")
         if other not in services:
             required = not isinstance(depends, dict) or mapped(depends[other]).get("required", True)
             if required and "include" not in text.value:
-                yield text.find("compose.unknown-dependency", where, f"{name} depends on {str(other)[:80]!r}, which is no service here")
+                yield text.find("compose.unknown-dependency", where, f"{name} depends on {other[:80]!r}, which is no service here")
         elif isinstance(depends, dict) and mapped(depends[other]).get("condition") == "service_healthy" and "healthcheck" not in services[other]:
             yield text.find(
                 "compose.dependency-without-healthcheck", where, f"{name} waits for {other} to be healthy, but {other} has no healthcheck in this file"
