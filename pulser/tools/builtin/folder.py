@@ -24,7 +24,7 @@ class Listing:
 
 
 def list_folder(
-    root: Path, suffixes: Iterable[str] | None = None, *, max_files: int = 20_000, max_bytes: int = 512 * 1024 * 1024, hidden: bool = False
+    root: Path, suffixes: Iterable[str] | None = None, *, max_files: int = 15_000, max_bytes: int = 256 * 1024 * 1024, hidden: bool = False
 ) -> Listing:
     """Files under ``root`` with one of ``suffixes`` (lower case; None: all). :class:`BadInput` if there are too many or it is no folder."""
     check_exists(root)

@@ -63,10 +63,13 @@ def ask(repository: Path, home: Path, *arguments: str) -> str:
     return done.out.decode("utf-8", "replace")
 
 
-def is_repository(path: Path, home: Path) -> bool:
-    """True for the top folder of a working tree and for a bare repository; not for a folder further down."""
-    looks = (path / ".git").exists() or ((path / "HEAD").is_file() and (path / "objects").is_dir())
-    return looks and git(path, home, "rev-parse", "--git-dir").code == 0
+def check_repository(path: Path, home: Path) -> None:
+    """:class:`Permanent` unless ``path`` is the top folder of a working tree or a bare repository; a folder further down is not."""
+    if not (path / ".git").exists() and not is_bare(path):
+        raise Permanent(f"{path.name} is not a git repository", hint="Name the top folder of a clone, where .git is, or a bare repository.")
+    done = git(path, home, "rev-parse", "--git-dir")
+    if done.code:
+        raise Permanent(f"git cannot read {path.name}: {done.told[:300]}", hint="Try: git fsck; a worktree or submodule needs its main repository.")
 
 
 def is_bare(path: Path) -> bool:

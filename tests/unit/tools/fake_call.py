@@ -83,8 +83,9 @@ class FakeInstallation:
 
     def writable(self, path: str) -> Path:
         for root in self.roots:
-            if Path(path).resolve().is_relative_to(root.resolve()):
-                return Path(path).resolve()
+            found = (root / path).resolve()  # an absolute path stays what it is
+            if found.is_relative_to(root.resolve()) and found.exists():
+                return found
         raise BadInput(f"{path} is not under a folder that may be written")
 
 

@@ -19,8 +19,9 @@ from pulser.tools.builtin.folder import check_exists, read_text
 from pulser.tools.builtin.git import export, is_bare
 from pulser.tools.builtin.patch import Change, apply_to, check_patchable, make_patch
 
-DEFAULT_RULES = ("E4", "E7", "E9", "F", "W6", "B", "I", "SIM", "UP")
-MAX_FILES = 20_000
+# Not I (import order): without the project's own settings, its answers depend on a line length that is only guessed.
+DEFAULT_RULES = ("E4", "E7", "E9", "F", "W6", "B", "SIM", "UP")
+MAX_FILES = 15_000
 MAX_REPORT_BYTES = 256 * 1024 * 1024
 MAX_SOURCE_BYTES = 4 * 1024 * 1024
 _CONFIGS = ("pyproject.toml", "ruff.toml", ".ruff.toml")
@@ -69,8 +70,7 @@ def _ruff(call: Call, root: Path, target: str, scratch: Path, *options: str) -> 
     config: list[str] = []
     if not args.get("use_project_config"):
         config = ["--isolated", "--select", ",".join(_codes(args.get("select"), "select") or DEFAULT_RULES)]
-        if version := _target_version(root):
-            config += ["--target-version", version]
+        config += _plain_settings(root)
     elif args.get("select"):
         config = ["--select", ",".join(_codes(args["select"], "select"))]
     if args.get("ignore"):
@@ -93,15 +93,26 @@ def _codes(codes: list[str] | None, what: str) -> list[str]:
     return list(codes or [])
 
 
-def _target_version(root: Path) -> str:
-    """The oldest Python the project says it supports, in ruff's words; reading it runs nothing."""
-    text, _ = read_text(root / "pyproject.toml", 1024 * 1024)
+def _plain_settings(root: Path) -> list[str]:
+    """The oldest Python the project supports and its line length, in ruff's words; reading them runs nothing."""
+    project = _toml(root / "pyproject.toml")
+    options = []
+    requires = project.get("project", {})
+    found = re.search(r">=\s*3\.(\d{1,2})", str(requires.get("requires-python", ""))) if isinstance(requires, dict) else None
+    if found:
+        options += ["--target-version", f"py3{min(max(int(found[1]), 7), 14)}"]
+    tools = project.get("tool", {})
+    places = [_toml(root / "ruff.toml"), _toml(root / ".ruff.toml"), *(tools.get(name) for name in ("ruff", "black") if isinstance(tools, dict))]
+    lengths = [place["line-length"] for place in places if isinstance(place, dict) and isinstance(place.get("line-length"), int)]
+    return options + ([f"--config=line-length={lengths[0]}"] if lengths and 1 <= lengths[0] <= 320 else [])
+
+
+def _toml(path: Path) -> Json:
+    text, _ = read_text(path, 1024 * 1024) if path.is_file() else ("", "")
     try:
-        requires = str(tomllib.loads(text).get("project", {}).get("requires-python", ""))
-    except (tomllib.TOMLDecodeError, AttributeError, RecursionError):
-        return ""
-    found = re.search(r">=\s*3\.(\d{1,2})", requires)
-    return f"py3{min(max(int(found[1]), 7), 14)}" if found else ""
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return {}
 
 
 def _python_files(call: Call, root: Path, target: str, scratch: Path) -> list[str]:
@@ -163,8 +174,8 @@ def _summed_up(findings: list[Json], files: int, limit: int) -> Json:
 
 
 def _fix(call: Call, root: Path, target: str, files: list[str], scratch: Path) -> Json:
-    copy = scratch / "copy"
-    for file in [*files, *(_CONFIGS if call.args.get("use_project_config") else ("pyproject.toml",))]:
+    copy = _place_of_copy(root, scratch / "copy")
+    for file in [*files, *_CONFIGS]:
         if (root / file).is_file():
             (copy / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / file, copy / file, follow_symlinks=False)
@@ -182,6 +193,19 @@ def _fix(call: Call, root: Path, target: str, files: list[str], scratch: Path) -
             out.write(make_patch(changes))
     left = _findings(call, copy, target, scratch)[0]
     return {"files": [change.name for change in changes], "findings_left": len(left), "skipped": skipped}
+
+
+def _place_of_copy(root: Path, top: Path) -> Path:
+    """A folder named as ``root`` is, inside packages named as its own are: ruff tells a project's own modules by these names."""
+    names, here = [root.name or "root"], root
+    while (here / "__init__.py").is_file() and (here.parent / "__init__.py").is_file() and here.parent.name:
+        here = here.parent
+        names.insert(0, here.name)
+    copy = top.joinpath(*names)
+    copy.mkdir(parents=True)
+    for package in list(copy.parents)[: len(names) - 1]:
+        (package / "__init__.py").touch()
+    return copy
 
 
 def _nothing_to_lint(call: Call, path: Path) -> Json:

@@ -18,6 +18,7 @@ from pulser.tools.builtin.folder import list_folder, read_text
 HTML = (".html", ".htm")
 LIMIT_BYTES = 4 * 1024 * 1024
 MAX_PAGES = 10_000
+_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|<%.*?%>")
 _INDEXES = ("index.md", "README.md", "index.html")
 _SUGGESTIONS = 100  # looking for the nearest name costs time per broken link
 
@@ -25,7 +26,7 @@ _SUGGESTIONS = 100  # looking for the nearest name costs time per broken link
 def run(call: Call) -> Json:
     """Read every page under ``path``, follow its relative links within the folder, and list what is broken."""
     root = Path(call.args["path"])
-    listing = list_folder(root, max_files=100_000, max_bytes=1 << 40)
+    listing = list_folder(root, max_files=100_000, max_bytes=1 << 40, hidden=True)
     names = set(listing.files)
     wanted = [name for name in listing.files if name.lower().endswith((*SUFFIXES, *HTML))][:MAX_PAGES]
     skipped = [one for one in listing.skipped if one["file"].lower().endswith((*SUFFIXES, *HTML))]
@@ -34,6 +35,8 @@ def run(call: Call) -> Json:
         if number % 50 == 0:
             call.progress(f"Reading {name}", 0.7 * number / len(wanted))
         text, why_not = read_text(root / name, LIMIT_BYTES)
+        if not why_not and name.lower().endswith(HTML) and _TEMPLATE.search(text):
+            why_not = "a template"
         if why_not:
             skipped.append({"file": name, "reason": why_not})
         else:
@@ -158,7 +161,7 @@ def _told(result: Json, name: str) -> str:
     told += f"{broken} broken ({result['broken'][0]['file']}:{result['broken'][0]['line']} {result['broken'][0]['target']})" if broken else "none broken"
     told += f". {result['external_count']} external addresses are listed, not fetched: there is no network here"
     told += f". {len(result['outside'])} links leave the folder and were not checked" if result["outside"] else ""
-    told += f". {len(result['skipped'])} files could not be read" if result["skipped"] else ""
+    told += f". {len(result['skipped'])} files were left out ({result['skipped'][0]['file']}: {result['skipped'][0]['reason']})" if result["skipped"] else ""
     return told + "."
 
 
@@ -178,7 +181,7 @@ def _report(result: Json, site: _Site) -> str:
     if result["outside"]:
         lines += ["## Outside the folder, not checked", "", *(f"- {_code(one['file'])}:{one['line']} {_code(one['target'])}" for one in result["outside"]), ""]
     if result["skipped"]:
-        lines += ["## Not read", "", *(f"- {_code(one['file'])}: {one['reason']}" for one in result["skipped"]), ""]
+        lines += ["## Left out", "", *(f"- {_code(one['file'])}: {one['reason']}" for one in result["skipped"]), ""]
     if site.external:
         lines += [
             "## External, not fetched",

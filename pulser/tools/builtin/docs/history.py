@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pulser.core.errors import BadInput, Permanent
-from pulser.tools.builtin.git import ask, commit_of, git, is_repository
+from pulser.tools.builtin.git import ask, check_repository, commit_of, git
 
 MAX_COMMITS = 50_000
 _VERSION = re.compile(r"(?:[A-Za-z][A-Za-z0-9_.]*[-/])?[vV]?(\d+\.\d+(?:\.\d+){0,2}(?:[-.+]?[A-Za-z0-9][A-Za-z0-9.+-]*)?)\Z")
@@ -54,8 +54,7 @@ def read_history(repository: Path, home: Path, since: str = "", until: str = "")
 
     :class:`Permanent` if the folder is not a repository or has no commits.
     """
-    if not is_repository(repository, home):
-        raise Permanent(f"{repository.name} is not a git repository", hint="Name the top folder of a clone, where .git is, or a bare repository.")
+    check_repository(repository, home)
     if git(repository, home, "rev-parse", "--quiet", "--verify", "HEAD^{commit}").code and not until:
         raise Permanent("the repository has no commits", hint="Commit something first; a changelog is made from commits.")
     limits, tip = [], "HEAD"

@@ -11,7 +11,7 @@ from pulser.core.errors import BadInput
 from pulser.tools.builtin.code.lint import TOOL, apply
 from tests.unit.tools.fake_call import FakeInstallation, run
 
-UNTIDY = "import sys\nimport os\n\n\ndef f(x):\n    if x == None:\n        return os.sep\n"
+UNTIDY = "import sys\nimport os\n\n\ndef f(x):\n    unused = 1\n    if x == None:\n        return os.sep\n"
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def project(tmp_path: Path) -> Path:
 def test_findings_are_told_by_file_and_rule(project, tmp_path):
     made = run(TOOL, tmp_path, path=str(project))
     assert made.result["files_checked"] == 2 and made.result["files_with_findings"] == 1
-    assert {r["rule"] for r in made.result["by_rule"]} == {"F401", "I001", "E711"}
+    assert {r["rule"] for r in made.result["by_rule"]} == {"F401", "F841", "E711"}
     first = made.result["findings"][0]
     assert first["file"] == "pkg/a.py" and first["line"] == 1
     assert made.json("findings.json") == made.result["findings"]
@@ -37,7 +37,7 @@ def test_a_fix_is_offered_as_a_patch_and_changes_nothing(project, tmp_path):
     made = run(TOOL, tmp_path, path=str(project), fix=True)
     assert (project / "pkg" / "a.py").read_text() == UNTIDY
     assert "-import sys" in made.text("fix.patch")
-    assert made.result["fix"]["files"] == ["pkg/a.py"] and made.result["fix"]["findings_left"] == 1
+    assert made.result["fix"]["files"] == ["pkg/a.py"] and made.result["fix"]["findings_left"] == 2
     assert apply({"path": str(project), "fix": True}, made.result, made.files, FakeInstallation((project,))) == {}
     assert (project / "pkg" / "a.py").read_text() == UNTIDY
 
@@ -64,13 +64,28 @@ def test_a_fix_is_refused_outside_the_writable_folders(project, tmp_path):
 
 
 def test_rules_can_be_chosen_and_left_out(project, tmp_path):
-    assert {r["rule"] for r in run(TOOL, tmp_path, path=str(project), select=["F", "E7"], ignore=["E711"]).result["by_rule"]} == {"F401"}
+    assert {r["rule"] for r in run(TOOL, tmp_path, path=str(project), select=["F", "E7"], ignore=["E711"]).result["by_rule"]} == {"F401", "F841"}
 
 
 def test_the_projects_settings_count_only_when_asked_for(project, tmp_path):
     (project / "ruff.toml").write_text('lint.select = ["E711"]\n')
     assert run(TOOL, tmp_path, path=str(project)).result["total"] == 3
     assert run(TOOL, tmp_path, path=str(project), use_project_config=True).result["total"] == 1
+
+
+def test_the_fix_of_a_package_knows_its_own_modules(project, tmp_path):
+    (project / "pkg" / "__init__.py").write_text("")
+    (project / "pkg" / "c.py").write_text("import os\n\nfrom pkg.b import x\n\nprint(os, x)\n")
+    (project / "pyproject.toml").write_text("[tool.ruff]\nline-length = 160\n")
+    made = run(TOOL, tmp_path, path=str(project / "pkg"), select=["I"], fix=True)
+    assert {f["file"] for f in made.result["findings"]} == set(made.result["fix"]["files"]) == {"a.py"}
+
+
+def test_the_line_length_of_the_project_counts(project, tmp_path):
+    (project / "pkg" / "b.py").write_text("x = '" + "x" * 100 + "'\n")
+    assert run(TOOL, tmp_path, path=str(project), select=["E501"]).result["total"] == 1
+    (project / "pyproject.toml").write_text("[tool.ruff]\nline-length = 160\n")
+    assert run(TOOL, tmp_path, path=str(project), select=["E501"]).result["total"] == 0
 
 
 def test_settings_that_ruff_refuses_are_told(project, tmp_path):

@@ -16,6 +16,8 @@ def site(tmp_path: Path) -> Path:
     folder = tmp_path / "site"
     (folder / "guide" / "images").mkdir(parents=True)
     (folder / "README.md").write_text("# Hello, World!\n\n## Hello, World!\n\n## `code` & more\n\n<a id='by-hand'></a>\n")
+    (folder / ".github").mkdir()
+    (folder / ".github" / "template.md").write_text("# x\n")
     (folder / "guide" / "start.md").write_text("# Start\n")
     (folder / "guide" / "images" / "a b.png").write_bytes(b"\x89PNG")
     return folder
@@ -31,7 +33,8 @@ def broken(site: Path, tmp_path: Path, **args: object) -> list[tuple[int, str, s
 
 GOOD = [
     "[a](start.md)", "[a](../README.md#hello-world)", "[a](../README.md#hello-world-1)", "[a](/README.md#code--more)", "[a](../README.md#by-hand)", "[a](#top)",
-    "[a](../guide/)", "[a](..)", "![i](images/a%20b.png)", "![i](<images/a b.png>)", "[a](mailto:a@example.org)", "[a](start.md?x=1)", "`[a](nowhere.md)`",
+    "[a](../guide/)", "[a](..)", "![i](images/a%20b.png)", "![i](<images/a b.png>)", "[a](mailto:a@example.org)", "[a](start.md?x=1)",
+    "[a](../.github/template.md)", "`[a](nowhere.md)`",
     "[a][d]\n\n[d]: start.md", "<img src='images/a b.png'>", "    [a](nowhere.md)", "arr[0][1] and \\[x\\]\\[y\\]", "[a](../README.md#Hello-World)",
 ]  # fmt: skip
 
@@ -72,6 +75,11 @@ def test_html_pages_are_read_too(site, tmp_path):
     assert made.result["duplicates"] == [{"file": "index.html", "line": 3, "what": "id x"}]
 
 
+def test_templates_are_left_out_because_their_links_are_not_written_yet(site, tmp_path):
+    page(site, "<a href='/board{{ query }}'>x</a>", "page.html")
+    assert run(TOOL, tmp_path, path=str(site)).result["skipped"] == [{"file": "page.html", "reason": "a template"}]
+
+
 def test_external_addresses_are_listed_and_said_not_to_be_fetched(site, tmp_path):
     page(site, "[a](https://example.org/x) <https://example.org/x>\n![b](//cdn.example.org/b.png)\n")
     result = run(TOOL, tmp_path, path=str(site)).result
@@ -110,7 +118,7 @@ def test_the_report_names_file_and_line(site, tmp_path):
 def test_a_file_that_is_not_utf8_is_told_and_the_rest_is_checked(site, tmp_path):
     (site / "latin.md").write_bytes(b"caf\xe9 [a](x.md)\n")
     result = run(TOOL, tmp_path, path=str(site)).result
-    assert [s["file"] for s in result["skipped"]] == ["latin.md"] and result["files"] == 2
+    assert [s["file"] for s in result["skipped"]] == ["latin.md"] and result["files"] == 3
 
 
 def test_a_folder_without_pages_has_a_clear_result(tmp_path):
