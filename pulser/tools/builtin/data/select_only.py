@@ -68,8 +68,8 @@ NODES = frozenset(
 
 
 def place(sql: str, offset: int) -> tuple[int, int]:
-    """Line and column, both from 1, of a character."""
-    before = sql[: max(0, min(offset, len(sql)))]
+    """Line and column, both from 1 and in characters, of a byte: DuckDB counts bytes."""
+    before = sql.encode()[: max(0, offset)].decode(errors="ignore")
     return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
 
 

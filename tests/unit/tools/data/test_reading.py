@@ -51,7 +51,11 @@ def test_an_early_odd_value_is_named_in_a_note(tmp_path: Path) -> None:
 
 
 def test_dates_and_times_are_told_apart_and_an_impossible_date_stays_text(tmp_path: Path) -> None:
-    loaded, _ = read(tmp_path, "d.csv", "d,t,z,bad\n2020-02-29,2020-01-01 10:00,2020-01-01T10:00:00Z,2020-02-30\n2021-01-01,2020-01-01T11:00:01.5,2020-01-01 10:00+02:00,2020-02-28\n")
+    loaded, _ = read(
+        tmp_path,
+        "d.csv",
+        "d,t,z,bad\n2020-02-29,2020-01-01 10:00,2020-01-01T10:00:00Z,2020-02-30\n2021-01-01,2020-01-01T11:00:01.5,2020-01-01 10:00+02:00,2020-02-28\n",
+    )
     assert types(loaded) == {"d": "DATE", "t": "TIMESTAMP", "z": "TIMESTAMP WITH TIME ZONE", "bad": "VARCHAR"}
 
 
