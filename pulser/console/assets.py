@@ -72,7 +72,7 @@ async def serve(request: Request) -> Response:
         return Response("No such file.", status_code=404, media_type="text/plain")
     suffix = path[path.rfind(".") :]
     keep = FOR_EVER if request.path_params["digest"] == digest() else "no-cache"
-    headers = {"cache-control": keep, "x-content-type-options": "nosniff", "vary": "accept-encoding"}
+    headers = {"cache-control": keep, "vary": "accept-encoding"}
     if suffix in TEXT and "gzip" in request.headers.get("accept-encoding", ""):
         content = _packed(path)
         headers["content-encoding"] = "gzip"

@@ -1,4 +1,4 @@
-"""From a template to an answer: escaped, compressed, with an entity tag and the headers that keep a page harmless."""
+"""From a template to an answer: escaped, compressed, with an entity tag and a strict content policy. The gate adds the other headers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ from pulser.core import clock as machine
 
 HEADERS = {
     "content-security-policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
     "cache-control": "private, no-cache",
     "vary": "accept-encoding, cookie",
 }

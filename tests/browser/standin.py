@@ -87,7 +87,10 @@ def _api(current: Any) -> list[Route]:
 
     async def artifact(request: Request) -> Response:
         found = FILES[request.path_params["name"]]
-        headers = {"content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:", "x-content-type-options": "nosniff"}
+        headers = {
+            "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'",
+            "x-frame-options": "DENY",
+        }
         if not request.query_params.get("view"):
             headers["content-disposition"] = "attachment"
         return Response(found["text"], media_type=found["media_type"], headers=headers)

@@ -137,6 +137,7 @@ class World:
         if more.pop("artifacts", False):
             task["artifacts"] = [_artifact(task["task_id"], name, **found) for name, found in FILES.items()]
         if more.get("depends_on"):
+            more["blockers"] = more["depends_on"]
             more["depends_on"] = list(self.tasks)[: more["depends_on"]]
         task.update(more)
         if task["stage"] in ("queued", "waiting", "cancelled"):
@@ -215,7 +216,7 @@ class World:
             t for t in newest if all(t["assigned_agent" if k == "agent" else k] == v for k, v in filters.items()) and q in (t["title"] + t["task_id"]).lower()
         ]
         found = [t for t in matching if not cursor or t["task_id"] < cursor]
-        page = [{k: v for k, v in t.items() if k not in ("payload", "result", "attempts")} for t in found[:limit]]
+        page = [{k: v for k, v in t.items() if k not in ("payload", "result", "attempts", "depends_on", "artifacts", "routing")} for t in found[:limit]]
         return {"items": page, "next": page[-1]["task_id"] if len(found) > limit else None}
 
     async def list_agents(self, _company: str) -> dict[str, Any]:
@@ -240,9 +241,9 @@ class World:
             "role": DATA["roles"][name],
             "avatar_url": f"/api/v1/agents/{name}/avatar.svg",
             "description": DATA["about"],
-            "task_types": [kind],
+            "task_types": [{"task_type": kind}],
             "skills": [],
-            "actions": actions,
+            "actions": [{"action": action} for action in actions],
             "tools": [],
             "review": "never",
             "backup": "pulser",

@@ -28,7 +28,7 @@ async def show(deps: Data, request: Request, caller: Caller) -> Response:
     )
     lists = [{"column": column, "items": found["items"], "next": found.get("next")} for column, found in zip(words.COLUMNS, pages, strict=True)]
     names = agents["items"]
-    types = sorted({kind for agent in names for kind in agent.get("task_types") or ()})
+    types = sorted({kind["task_type"] if isinstance(kind, dict) else kind for agent in names for kind in agent.get("task_types") or ()})
     empty = not chosen and not any(one["items"] for one in lists)
     return render.page(request, "board.html", active="board", caller=caller, lists=lists, agents=names, types=types, chosen=chosen, shown=shown, empty=empty)
 
@@ -56,4 +56,5 @@ async def _column(deps: Data, company: str, status: str, chosen: dict[str, str],
     filters: dict[str, Any] = dict(chosen) | {"status": status, "limit": limit}
     if cursor:
         filters["cursor"] = cursor
-    return await deps.list_tasks(company, **filters)
+    found = await deps.list_tasks(company, **filters)
+    return found | {"items": [task for task in found["items"] if not task.get("discarded")]}

@@ -22,10 +22,10 @@ class Data(Protocol):
     """Readers of one company. Unknown ids raise :class:`pulser.core.errors.NotFound`."""
 
     async def list_tasks(self, company: str, **filters: Any) -> Shape:
-        """``{items, next}``, newest first. Filters: status, agent, task_type, priority, q, parent_id, limit, cursor."""
+        """``{items, next}``, newest first. Filters: status, agent, task_type, priority, q, limit, cursor."""
 
     async def get_task(self, company: str, task_id: str) -> Shape:
-        """The whole task resource."""
+        """The whole task resource, with ``children`` (task_id, title, stage)."""
 
     async def list_agents(self, company: str) -> Shape:
         """``{items}``: the agents with load, instances and statistics."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from pulser.console import render
 from pulser.console.pages.data import Caller, Data, Shape
+from pulser.core.task import STATUS
 
 TIMELINE = 200
 PREVIEWS = {"application/json": "json", "text/markdown": "markdown", "image/svg+xml": "image", "image/png": "image", "image/jpeg": "image", "text/html": "html"}
@@ -19,10 +18,7 @@ async def show(deps: Data, request: Request, caller: Caller) -> Response:
     task_id = request.path_params["task_id"]
     company = caller.company_id
     found = await deps.get_task(company, task_id)
-    events, children = await asyncio.gather(
-        deps.list_events(company, task_id=task_id, order="desc", limit=TIMELINE),
-        deps.list_tasks(company, parent_id=task_id, limit=50),
-    )
+    events = await deps.list_events(company, task_id=task_id, order="desc", limit=TIMELINE)
     return render.page(
         request,
         "task.html",
@@ -31,7 +27,7 @@ async def show(deps: Data, request: Request, caller: Caller) -> Response:
         task=found,
         events=events["items"],
         older=events.get("next"),
-        children=children["items"],
+        children=[child | {"status": STATUS[child["stage"]]} for child in found.get("children") or ()],
         preview=preview,
         attempts=list(reversed(found.get("attempts") or [])),
     )

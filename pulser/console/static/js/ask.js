@@ -51,12 +51,13 @@ export async function read(path) {
 }
 
 // Shows what went wrong; where signing in would mend it, asks for that instead.
-export function complain(problem) {
+// `possible` says what may be done instead, in the words of the buttons; else what the server allows.
+export function complain(problem, possible) {
   if (problem.status === 401) {
     document.body.dataset.mayWrite = "no";
     signedIn();
     return;
   }
-  const allowed = problem.allowed ? `Allowed from here: ${problem.allowed.map((word) => word.replace("_", " ")).join(", ") || "nothing"}.` : problem.hint;
-  toast({ tone: "error", title: problem.title, text: [problem.message, allowed].filter(Boolean).join(" ") });
+  const allowed = problem.allowed ? `Allowed from here: ${(possible ?? problem.allowed).map((word) => word.replace("_", " ").toLowerCase()).join(", ") || "nothing"}.` : problem.hint;
+  toast({ tone: "error", title: problem.title, text: [problem.message.replace(/([^.!?])$/, "$1."), allowed].filter(Boolean).join(" ") });
 }

@@ -78,7 +78,7 @@ async function dropped({ item, from, to: last, oldIndex, originalEvent }) {
     toast({ tone: "success", title: said });
   } catch (problem) {
     back();
-    complain(problem);
+    complain(problem, [...item.querySelectorAll("[data-move] span")].map((label) => label.textContent));
   } finally {
     delete item.dataset.busy;
     item.removeAttribute("aria-busy");
@@ -95,8 +95,8 @@ function count() {
 }
 
 function sortable() {
-  for (const list of document.querySelectorAll("[data-list]:not([data-sortable])")) {
-    list.dataset.sortable = "";
+  for (const list of document.querySelectorAll("[data-list]")) {
+    if (window.Sortable.get(list)) continue;
     window.Sortable.create(list, {
       group: "board", draggable: ".card", filter: ".menu, .menu *", preventOnFilter: false, sort: false,
       animation: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 110,

@@ -7,10 +7,13 @@ import { toast } from "./toast.js";
 
 const $ = (id) => document.getElementById(id);
 
+const watched = new WeakSet();
+
 function settle(root = document) {
   tellTimes(root);
-  for (const image of root.querySelectorAll("img[data-avatar]:not([data-watched])")) {
-    image.dataset.watched = "";
+  for (const image of root.querySelectorAll("img[data-avatar]")) {
+    if (watched.has(image)) continue;
+    watched.add(image);
     const hide = () => { image.hidden = true; };
     if (image.complete && !image.naturalWidth) hide();
     image.addEventListener("error", hide);
