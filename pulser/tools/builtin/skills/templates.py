@@ -24,9 +24,9 @@ _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b[\w.+-]{1,64}@[\w-]{1,63}(\.[\w-]{1,63})+\b"), "<email>"),
     (re.compile(r"'[^'\n]{0,300}'(?!\w)|\"[^\"\n]{0,300}\"|`[^`\n]{0,300}`"), "<text>"),
     (re.compile(r"\b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b"), "<address>"),
-    (re.compile(r"\b[\w-]{1,63}(\.[\w-]{1,63}){0,8}:\d{2,5}\b"), "<address>"),
     (re.compile(r"(?<![\w<])(~|\.{1,2})?(/[\w.@+-]+){2,}/?(:\d+)?|(?<!\w)[A-Za-z]:\\[\w\\.-]+"), "<path>"),
     (re.compile(r"\b[\w-]{1,80}\.(py|js|ts|csv|json|jsonl|ya?ml|md|log|txt|sql|parquet|toml|html)\b(:\d+)?"), "<path>"),
+    (re.compile(r"\b[\w-]{1,63}(\.[\w-]{1,63}){0,8}:\d{2,5}\b"), "<address>"),
     (re.compile(r"\b0x[0-9a-fA-F]+\b|\b(?=[a-f]{0,40}\d)[0-9a-f]{8,64}\b"), "<hex>"),
     (re.compile(r"(?<![\w<])[-+]?\d[\d,_]*(\.\d+)?([eE][-+]?\d+)?(?=(ms|s|m|h|kB|KB|KiB|MB|MiB|GB|GiB|bytes|%)?\b)"), "<n>"),
 )
