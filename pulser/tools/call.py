@@ -262,9 +262,12 @@ def _installed(module: str) -> bool:
 
 
 def _keep_log(log: BoundedLog, context: Context) -> None:
+    path = log_path(context)
     if log.total_bytes:
         context.scratch_dir.mkdir(parents=True, exist_ok=True)
-        log.write_to(log_path(context))
+        log.write_to(path)
+    else:
+        path.unlink(missing_ok=True)  # of an earlier call
 
 
 async def _shielded(work: Callable[[Path], None], path: Path) -> None:

@@ -19,7 +19,10 @@ Level = Literal["bwrap", "landlock", "off"]
 Rule = tuple[str, int, tuple[int, int] | None]
 
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-_PROC = ("/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/proc/filesystems", "/proc/sys/kernel/pid_max")
+_TOLD = (  # of the machine, for libraries that size themselves by it; of /proc only the runner's own folder
+    "/proc/self", "/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/proc/filesystems", "/proc/sys/vm/overcommit_memory", "/sys/devices/system/cpu",
+    "/sys/fs/cgroup",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def _landlock_rules(request: ChildRequest, reads: Sequence[Path]) -> Iterator[Ru
         yield str(request.folder / name), landlock.WRITE, None
     for device in _DEVICES:
         yield device, landlock.DEVICE, None
-    for file in _PROC:
+    for file in _TOLD:
         yield file, landlock.READ, None
 
 

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def test_two_tools_cannot_share_a_name_and_a_broken_one_is_the_operators_matter(
     registry.add("test.absent", "no_such_module_here:TOOL")
     registry.add("test.no_tool", "json:dumps")
     for name in ("test.absent", "test.no_tool"):
-        with pytest.raises(OperatorError, match="no_such_module|not a tool"):
+        with pytest.raises(OperatorError, match=r"no_such_module|not a tool"):
             registry.get(name)
 
 
@@ -147,7 +148,7 @@ def repository(folder: Path) -> Path:
     mark = folder.parent / "evil-ran"
     for key, value in {
         "filter.evil.smudge": f"touch {mark}; cat", "core.fsmonitor": f"touch {mark}", "core.hooksPath": str(folder / "hooks"), "core.pager": f"touch {mark}",
-        "extensions.partialClone": "origin", "remote.origin.url": f"ext::sh -c touch% {mark}", "remote.origin.promisor": "true", "core.sshCommand": f"touch {mark}",
+        "extensions.partialClone": "origin", "remote.origin.url": f"ext::sh -c touch% {mark}", "remote.origin.promisor": "true",
     }.items():  # fmt: skip
         git(folder, "config", key, value)
     (folder / "hooks").mkdir()
@@ -206,6 +207,12 @@ def test_the_log_is_there_when_the_call_fails(context: Context):
     assert "ZeroDivisionError" in log_path(context).read_text()
 
 
+def test_a_call_that_says_nothing_leaves_no_log_of_an_earlier_one(context: Context):
+    run("test.execute", context, code="print('said')")
+    assert run("test.execute", context, code="").log_path is None
+    assert not log_path(context).exists()
+
+
 def test_the_contexts_time_limit_counts(context: Context):
     with pytest.raises(TimedOut):
         run("test.execute", replace(context, time_limit_s=0.5), code="while True: pass")
@@ -218,7 +225,7 @@ def test_no_more_children_run_at_once_than_the_semaphore_lets(context: Context, 
         return await asyncio.gather(*(call("test.execute", {"code": code}, replace(limited, attempt=n)) for n in range(3)))
 
     spans = sorted(done.result["span"] for done in asyncio.run(both()))
-    assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
 
 
 def test_a_cancelled_call_leaves_no_folder(context: Context):

@@ -84,7 +84,7 @@ def test_where_no_link_can_be_made_the_file_is_copied(place: Path, monkeypatch: 
     def refused(*_: object) -> None:
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr(inputs.os, "link", refused)
+    monkeypatch.setattr("os.link", refused)
     path = Path(turned(place, files, path=f"file:{sha256}").args["path"])
     assert path.read_text() == "a\n1\n"
     assert path.stat().st_ino != files.path_of(f"file:{sha256}").stat().st_ino
@@ -100,9 +100,12 @@ def test_a_revision_is_laid_out_later_by_the_child(place: Path):
 
 @pytest.mark.parametrize(
     "text",
-    ["file:abc", "file:" + "0" * 63 + "G", "file:" + "0" * 64 + "/a/b", "file:" + "0" * 64 + "/..", "artifact:x", f"artifact:{TASK}/../x", "artifact:/x", "git:sub", "git:@main",
-     "git:sub@--upload-pack=x", "git:sub@-x", "git:sub@a b", "git:sub@a:b", "git:sub@a..b", "git:sub@", "git:../x@main", "git:/etc@main", "git:none@main", "git:sub/a.csv@main"],
-)  # fmt: skip
+    [
+        *("file:abc", "file:" + "0" * 63 + "G", "file:" + "0" * 64 + "/a/b", "file:" + "0" * 64 + "/..", "artifact:x", f"artifact:{TASK}/../x", "artifact:/x"),
+        *("git:sub", "git:@main", "git:sub@--upload-pack=x", "git:sub@-x", "git:sub@a b", "git:sub@a:b", "git:sub@a..b", "git:sub@"),
+        *("git:../x@main", "git:/etc@main", "git:none@main", "git:sub/a.csv@main"),
+    ],
+)
 def test_what_is_no_reference_is_refused_with_its_pointer(place: Path, text: str):
     with pytest.raises(BadInput) as caught:
         turned(place, paths=[text])
