@@ -24,8 +24,10 @@ def gather(args: Json, installation: Installation, folder: Path) -> Json:
     """In the worker: what Pulser itself knows of failures, written for the child to read."""
     limit = int(args.get("limit", 1000))
     known = {"failures": installation.failures(limit), "events": installation.events(KINDS, limit)}
-    (folder / GATHERED).write_text(json.dumps(known, default=str), "utf-8")
-    return {"gathered": str(folder / GATHERED)}
+    place = folder / GATHERED
+    place.write_text(json.dumps(known, default=str), "utf-8")
+    place.chmod(0o644)  # whatever the umask: the child is another user
+    return {"gathered": str(place)}
 
 
 def run(call: Call) -> Json:

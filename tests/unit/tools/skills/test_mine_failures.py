@@ -7,6 +7,7 @@ import random
 import re
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ EVENTS = [
         "at": "2026-11-20T01:00:00Z",
         "details": {"agent": "dash", "error": FAILURES[0]["error"]["detail"], "code": "bad-input"},
     },
-    {"kind": "lease_reclaimed", "target": "tsk_x", "at": "2026-11-20T02:00:00Z", "details": {"worker_id": "w1"}},
+    {"kind": "lease_reclaimed", "event": "lease_reclaimed", "target": "tsk_x", "ts": "2026-11-20T02:00:00Z", "details": {"worker_id": "w1"}},
     {"kind": "lease_reclaimed", "target": "tsk_x", "at": "2026-11-20T03:00:00Z", "details": {"worker_id": "w2"}},
 ]
 
@@ -66,8 +67,6 @@ def mined(tmp_path: Path, installation: FakeInstallation | None = None, **args: 
     folder = tmp_path / "gathered"
     folder.mkdir(exist_ok=True)
     extra = gather(args, installation, folder)
-    from dataclasses import replace
-
     return run(replace(tool, arguments={**tool.arguments, "additionalProperties": True}), tmp_path, **args, **extra)
 
 
@@ -158,8 +157,8 @@ def test_the_same_failures_in_any_order_give_the_same_bytes(tmp_path: Path) -> N
     for seed in range(3):
         shuffled = FAILURES + [dead(n, f"job {word} ended with code {n}") for n, word in enumerate(("alpha", "beta", "gamma"), 1)]
         random.Random(seed).shuffle(shuffled)
-        made = mined(tmp_path / str(seed), FakeInstallation(known_failures=shuffled)) if (tmp_path / str(seed)).mkdir() is None else None
-        assert made is not None
+        (tmp_path / str(seed)).mkdir()
+        made = mined(tmp_path / str(seed), FakeInstallation(known_failures=shuffled))
         texts.append({name: path.read_bytes() for name, path in made.files.items()})
     assert texts[0] == texts[1] == texts[2]
 
@@ -200,8 +199,14 @@ def test_bad_logs_are_refused_or_read_as_far_as_they_make_sense(tmp_path: Path) 
 
 
 def test_failures_of_any_shape_are_read(tmp_path: Path) -> None:
-    odd = [{"error": "text only"}, {"error": None}, {}, {"error": {"code": 5}, "failed_at": 10**30}, {"error": {"detail": ["a"]}, "agent": None}]
-    events = [{"kind": "executor_failed"}, {"kind": "task_failed", "details": "x", "at": "never"}]
+    odd: list[dict[str, Any]] = [
+        {"error": "text only"},
+        {"error": None},
+        {},
+        {"error": {"code": 5}, "failed_at": 10**30},
+        {"error": {"detail": ["a"]}, "agent": None},
+    ]
+    events: list[dict[str, Any]] = [{"kind": "executor_failed"}, {"kind": "task_failed", "details": "x", "at": "never"}]
     assert mined(tmp_path, FakeInstallation(known_failures=odd, known_events=events)).result["failures"] >= 5
 
 
