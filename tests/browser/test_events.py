@@ -52,6 +52,12 @@ def test_older_events_are_read_by_cursor_without_doubles(page: Page, site: Site)
     expect(page.get_by_test_id("event")).to_have_count(100)
     ids = page.get_by_test_id("event").evaluate_all("rows => rows.map(row => row.id)")
     assert len(set(ids)) == 100
+    while page.get_by_test_id("older").count():
+        shown = page.get_by_test_id("event").count()
+        page.get_by_test_id("older").click()
+        expect(page.get_by_test_id("event")).not_to_have_count(shown)
+    expect(page.get_by_test_id("event").last).to_contain_text("submitted")
+    expect(page.get_by_test_id("event")).to_have_count(len(site.world.events))
 
 
 def test_two_pages_of_one_browser_share_one_stream(page: Page, context: BrowserContext, site: Site) -> None:

@@ -265,7 +265,7 @@ class World:
         before = int(str(filters.get("before") or "c0-ffffffff").split("-")[1], 16)
         found = [e for e in reversed(self.events) if all(v is None or e[k] == v for k, v in wanted.items()) and int(e["cursor"].split("-")[1], 16) < before]
         page = found[: filters.get("limit", 50)]
-        return {"items": page, "next": page[-1]["cursor"] if len(found) > len(page) else None}
+        return {"items": page, "next": page[-1]["cursor"] if page else "c0-0"}
 
     def check_write(self, signed_in: bool) -> None:
         if not signed_in:

@@ -6,11 +6,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pulser.console import render
-from pulser.console.pages.data import Caller, Data
+from pulser.console.pages.data import Caller, Data, Shape
 from pulser.events.catalogue import KINDS
 
 FILTERS = ("kind", "task_id", "actor")
 PAGE = 50
+
+
+def older(found: Shape, limit: int) -> str | None:
+    """The cursor of the next page; None after a page that was not full, for the log always names one."""
+    return found.get("next") if len(found["items"]) >= limit else None
 
 
 async def show(deps: Data, request: Request, caller: Caller) -> Response:
@@ -22,5 +27,5 @@ async def show(deps: Data, request: Request, caller: Caller) -> Response:
     template = "events_more.html" if request.headers.get("hx-request") and before else "events.html"
     kinds = sorted(KINDS)
     return render.page(
-        request, template, active="events", caller=caller, events=found["items"], older=found.get("next"), chosen=chosen, before=before, kinds=kinds
+        request, template, active="events", caller=caller, events=found["items"], older=older(found, PAGE), chosen=chosen, before=before, kinds=kinds
     )

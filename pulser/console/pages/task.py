@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from pulser.console import render
 from pulser.console.pages.data import Caller, Data, Shape
+from pulser.console.pages.events import older
 from pulser.core.task import STATUS
 
 TIMELINE = 200
@@ -26,7 +27,7 @@ async def show(deps: Data, request: Request, caller: Caller) -> Response:
         caller=caller,
         task=found,
         events=events["items"],
-        older=events.get("next"),
+        older=older(events, TIMELINE),
         children=[child | {"status": STATUS[child["stage"]]} for child in found.get("children") or ()],
         preview=preview,
         attempts=list(reversed(found.get("attempts") or [])),
