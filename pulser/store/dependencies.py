@@ -102,6 +102,11 @@ def of(tx: Tx, company: str, task_id: str) -> list[Any]:
     return list(tx.execute(_OPEN, {"id": task_id}, company=company).all())
 
 
+def waiting_for(tx: Tx, company: str, task_id: str) -> list[str]:
+    """Ids of the tasks that depend on ``task_id``."""
+    return sorted(row.task_id for row in tx.execute(_WAITING, {"ids": [task_id]}, company=company))
+
+
 def unmet(rows: Sequence[Any]) -> int:
     """How many of those rows are not met yet."""
     return sum(not (row.stage == "done" or (row.needs == "ended" and row.stage in TERMINAL)) for row in rows)

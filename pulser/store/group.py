@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
+from pulser.store import postgres
 from pulser.store.batch import Insertion, insert_many
 from pulser.store.job import Job
 from pulser.store.tables import events
@@ -68,12 +68,14 @@ def _perform(tx: Tx, run: list[Job]) -> None:
 
 
 def _finish(tx: Tx, tail: Tail | None) -> None:
-    if tail is not None and tx.hints.agents:
+    """The engine's part of the commit: claim at once what became claimable, and write the events of all companies in one statement."""
+    claims = tail is not None and bool(tx.hints.agents)
+    if claims or tx.sqlite:
+        if not tx.sqlite and tx.scope != "engine":
+            postgres.become(tx, "engine")
+        tx.enter("engine", None, tx.actor)
+    if tail is not None and claims:
         tail(tx)
     if tx.events:
-        scope, company, actor = tx.scope, tx.company, tx.actor
-        if tx.sqlite:
-            tx.enter("engine", None, actor)  # one statement for the events of all companies in the group
         insert_many(tx, _events, tx.events)
         tx.hints.events = True
-        tx.enter(scope, company, actor)

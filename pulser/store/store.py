@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,10 @@ class Store:
     def now_us(self) -> int:
         """SQLite: the database's clock."""
         return self.clock.now_us() + int(self.offset_s * 1e6)
+
+    def clock_us(self) -> int:
+        """Now by the database's clock, as near as this process knows without asking; only for how long to wait, never for what is decided."""
+        return self.now_us() if self.sqlite else time.time_ns() // 1000 + int(self.offset_s * 1e6)
 
 
 def _of(scope: Scope, company: str | None) -> tuple[Scope, str | None]:

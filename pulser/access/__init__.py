@@ -1,0 +1,1 @@
+"""Who, may, secrets, how much: sign-in by keys and by the local token."""

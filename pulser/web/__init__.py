@@ -1,0 +1,1 @@
+"""What both web doors need: problems, who calls, the gate every request passes, and event streams."""
