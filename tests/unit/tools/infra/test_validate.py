@@ -316,7 +316,7 @@ def test_images_float_without_a_version() -> None:
 def test_names_that_only_sound_secret_are_left_alone() -> None:
     assert is_plain_secret("DB_PASSWORD", "x") and is_plain_secret("apiKey", "x") and is_plain_secret("GITHUB_TOKEN", "x")
     assert not any(is_plain_secret(name, "x") for name in ("PASSWORD_FILE", "TOKEN_TTL", "SECRET_NAME", "USER", "PWDX_HOST"[4:]))
-    assert not any(is_plain_secret("TOKEN", value) for value in ("", None, True, "${T}", "$T", "${{ secrets.T }}", "<fill in>"))
+    assert not any(is_plain_secret("TOKEN", value) for value in ("", None, True, "${T}", "$T", "${{ secrets.T }}", "<fill in>", "/run/secrets/t"))
 
 
 def test_the_vendored_schema_is_the_one_its_note_names() -> None:
