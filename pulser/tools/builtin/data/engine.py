@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 MEMORY = "400MB"
 """DuckDB's own bound; beyond it it spills into the scratch folder, bounded by :data:`SPILL`."""
-SPILL = "2GB"
+SPILL = "128MB"
 THREADS = 2
-DISK_BYTES = 1 << 30
-"""What a statement may write into the database of its call."""
+DISK_BYTES = 256 << 20
+"""What a statement may write into the database of its call; less than the door allows, so that the error is ours."""
 LOOK_S = 0.2
 
 

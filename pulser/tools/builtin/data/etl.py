@@ -10,10 +10,10 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from pulser.core.errors import Permanent
+from pulser.core.errors import BadInput, Permanent
 from pulser.core.tool import Call, Installation, Json, Tool
 from pulser.tools.builtin.data import load_parquet, load_postgres, load_sqlite
 from pulser.tools.builtin.data.engine import connect, deadline, one, scratch, text
@@ -136,7 +136,7 @@ def apply(args: Json, result: Json, files: Mapping[str, Path], installation: Ins
     elif not target.get("path"):
         return {}
     else:
-        path = installation.writable(str(target["path"]))
+        path = _place(str(target["path"]), installation)
         try:
             counts = (load_parquet if target["kind"] == "parquet" else load_sqlite).load(path, staged, load)
         except (OSError, sqlite3.OperationalError) as error:
@@ -144,6 +144,20 @@ def apply(args: Json, result: Json, files: Mapping[str, Path], installation: Ins
         where = f"{path.name}: {load.table}" if target["kind"] == "sqlite" else path.name
     _tell(found, counts, where)
     return {name: found[name] for name in ("summary", "inserted", "updated", "unchanged", "written", "already_loaded", "deleted") if name in found}
+
+
+def _place(path: str, installation: Installation) -> Path:
+    """Where to write: a file that is there, or a new one in a folder that is."""
+    try:
+        return installation.writable(path)
+    except BadInput as error:
+        place = PurePath(path)
+        if place.name in ("", "..") or str(place.parent) == path:
+            raise
+        new = installation.writable(str(place.parent)) / place.name
+        if new.is_symlink() or new.exists():
+            raise error from None
+        return new
 
 
 NAME: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 63, "pattern": r"^[^\x00-\x1f]+$"}

@@ -105,12 +105,10 @@ def _holds(link: duckdb.DuckDBPyConnection, table: str, name: str, kind: str) ->
 
 def _sized(link: duckdb.DuckDBPyConnection, table: str, name: str, kind: str) -> str:
     if kind == "BIGINT":
-        lost = (
-            f"SELECT count(*) FILTER (WHERE try_cast(trim({name}) AS BIGINT) IS NULL), count(*) FILTER (WHERE try_cast(trim({name}) "
-            f"AS HUGEINT) IS NULL) FROM {table} WHERE {name} IS NOT NULL"
-        )
-        small, huge = one(link, lost)
-        return "BIGINT" if not small else "HUGEINT" if not huge else "VARCHAR"
+        lost = f"SELECT 1 FROM {table} WHERE {name} IS NOT NULL AND try_cast(trim({name}) AS BIGINT) IS NULL LIMIT 1"
+        if link.execute(lost).fetchone() is None:
+            return "BIGINT"
+        kind = "DECIMAL"  # not HUGEINT, which Parquet would make a rounded DOUBLE of
     if kind == "DECIMAL":
         digits = f"regexp_replace(trim({name}), '^[+-]', '')"
         whole = f"length(split_part({digits}, '.', 1))"

@@ -1,5 +1,6 @@
 """``data.query``: one SELECT over files, answered as rows, CSV, Parquet, a chart and a page."""
 
+# ruff: noqa: S608  names in SQL go through engine.quote, values through parameters or engine.text
 from __future__ import annotations
 
 import csv
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulser.core.errors import BadInput
 from pulser.core.tool import Call, Json, Tool
-from pulser.tools.builtin.data.engine import batches, connect, deadline, one, scratch, text
+from pulser.tools.builtin.data.engine import batches, connect, deadline, one, quote, scratch, text
 from pulser.tools.builtin.data.page import notes, page, table, tiles
 from pulser.tools.builtin.data.picture import KINDS, draw
 from pulser.tools.builtin.data.read import READING, Loaded, read_table
@@ -51,8 +52,7 @@ def run(call: Call) -> Json:
         kept = _write_csv(call.artifact("result.csv", "text/csv"), link, [column["name"] for column in columns])
     found = _result(call, args, loaded, columns, kept, rows)
     with connect(folder, database) as link:
-        target = call.artifact("result.parquet", "application/vnd.apache.parquet")
-        link.execute(f"COPY (FROM result LIMIT {MAX_RESULT_ROWS}) TO {text(str(target))} (FORMAT parquet, COMPRESSION zstd)")
+        _write_parquet(call.artifact("result.parquet", "application/vnd.apache.parquet"), link, columns)
     return found
 
 
@@ -117,6 +117,18 @@ def _write_csv(path: Path, link: duckdb.DuckDBPyConnection, names: list[str]) ->
             writer.writerows([["" if value is None else _csv_cell(value) for value in row] for row in rows])
             kept += rows[: max(0, KEPT_ROWS - len(kept))]
     return kept
+
+
+def _write_parquet(path: Path, link: duckdb.DuckDBPyConnection, columns: list[Json]) -> None:
+    """Sums of integers are HUGEINT, which Parquet would make a rounded DOUBLE of: they become DECIMAL(38,0), or text beyond that."""
+    parts = []
+    for column in columns:
+        name = quote(column["name"])
+        if column["type"] in ("HUGEINT", "UHUGEINT"):
+            fits = one(link, f"SELECT count({name}) = count(try_cast({name} AS DECIMAL(38,0))) FROM result")[0]
+            name = f"CAST({name} AS {'DECIMAL(38,0)' if fits else 'VARCHAR'}) AS {name}"
+        parts.append(name)
+    link.execute(f"COPY (SELECT {', '.join(parts)} FROM result LIMIT {MAX_RESULT_ROWS}) TO {text(str(path))} (FORMAT parquet, COMPRESSION zstd)")
 
 
 def _result(call: Call, args: Json, loaded: list[Loaded], columns: list[Json], kept: list[tuple[Any, ...]], count: int) -> Json:

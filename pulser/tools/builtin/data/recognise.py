@@ -10,7 +10,7 @@ from typing import Literal
 from pulser.core.errors import BadInput
 
 Kind = Literal["csv", "json", "parquet", "sqlite"]
-MAX_BYTES = 512 << 20
+MAX_BYTES = 128 << 20
 ENCODINGS = (
     "utf-8",
     "utf-16",

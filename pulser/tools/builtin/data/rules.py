@@ -84,7 +84,7 @@ def _unique(_: duckdb.DuckDBPyConnection, rule: Json, table: Table, pointer: str
     return Broken(f"{' + '.join(names)} is unique", f"_pulser_line IN ({again})", tuple(names))
 
 
-def _range(_: duckdb.DuckDBPyConnection, rule: Json, table: Table, pointer: str) -> Broken:
+def _range(link: duckdb.DuckDBPyConnection, rule: Json, table: Table, pointer: str) -> Broken:
     name = columns_of(rule, table, pointer)[0]
     low, high = rule.get("min"), rule.get("max")
     if low is None and high is None:
@@ -102,6 +102,8 @@ def _range(_: duckdb.DuckDBPyConnection, rule: Json, table: Table, pointer: str)
         limit = f"try_cast({text(str(end))} AS {kind})"
         if kind == "TIMESTAMP" and not isinstance(end, str):
             raise at(pointer, "min and max are of different kinds", "Give two numbers or two dates.")
+        if one(link, f"SELECT {limit}")[0] is None:
+            raise at(pointer, f"{end!r} is no date or number", "Write dates as 2024-12-31.")
         outside.append(f"{value} {sign} {limit}")
     return Broken(said, f"{quote(name)} IS NOT NULL AND ({' OR '.join(outside)})", (name,))
 

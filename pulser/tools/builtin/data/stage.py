@@ -24,7 +24,7 @@ TYPES = {
     "text": "VARCHAR",
     "integer": "BIGINT",
     "bigint": "BIGINT",
-    "hugeint": "HUGEINT",
+    "hugeint": "DECIMAL(38,0)",
     "number": "DOUBLE",
     "double": "DOUBLE",
     "boolean": "BOOLEAN",
@@ -35,11 +35,12 @@ TYPES = {
 }
 SAID = {
     "BIGINT": "an integer",
-    "HUGEINT": "an integer",
     "DOUBLE": "a number",
     "BOOLEAN": "true or false",
     "TIMESTAMP WITH TIME ZONE": "a timestamp with a time zone",
 }
+WIDE = {"HUGEINT": "DECIMAL(38,0)", "UHUGEINT": "DECIMAL(38,0)"}
+"""Types that Parquet cannot hold exactly, and what can."""
 FORMATTED = ("DATE", "TIMESTAMP")
 
 
@@ -68,7 +69,8 @@ def plan(link: duckdb.DuckDBPyConnection, loaded: Loaded, wanted: Json, keys: li
         asked = wanted.get(column.name, {})
         if asked.get("drop"):
             continue
-        kind = _type(asked, column.name) or (column.type if column.type != "VARCHAR" else _nearly(link, column.name, loaded.source.kind))
+        given = WIDE.get(column.type, column.type)
+        kind = _type(asked, column.name) or (given if column.type != "VARCHAR" else _nearly(link, column.name, loaded.source.kind))
         fmt = str(asked.get("format", ""))
         if fmt and kind not in FORMATTED:
             raise at(f"/columns/{column.name}/format", "a format goes with type date or timestamp")
@@ -165,10 +167,9 @@ def fits(item: Plan) -> str:
         behind = f"length(rtrim(split_part({digits}, '.', 2), '0'))"
         before = f"length(split_part({digits}, '.', 1))"
         return f"({condition('DECIMAL', value)} AND {behind} <= {scale} AND {before} <= {max(width - scale, 1)} AND {convert(item.type, value)} IS NOT NULL)"
-    kind = "BIGINT" if item.type == "HUGEINT" else item.type
-    if kind == "TIMESTAMP":
+    if item.type == "TIMESTAMP":
         return f"({condition('TIMESTAMP', value)} OR {condition('DATE', value)})"
-    return f"({condition(kind, value)} AND {convert(item.type, value)} IS NOT NULL)"
+    return f"({condition(item.type, value)} AND {convert(item.type, value)} IS NOT NULL)"
 
 
 def _reasons(item: Plan, key: bool) -> list[str]:

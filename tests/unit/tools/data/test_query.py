@@ -303,11 +303,18 @@ def test_an_answer_is_exact_and_kept_as_csv_parquet_and_page(tmp_path: Path) -> 
 def test_what_json_cannot_hold_is_null_or_text_and_said(tmp_path: Path) -> None:
     made = ask(
         tmp_path,
-        "SELECT CAST('nan' AS DOUBLE) AS n, CAST('-inf' AS DOUBLE) AS i, 9007199254740993 AS b, 12345678901234567890123::HUGEINT AS h, TIMESTAMPTZ '2020-01-01 00:00:00+00' AS z",
+        "SELECT CAST('nan' AS DOUBLE) AS n, CAST('-inf' AS DOUBLE) AS i, 9007199254740993 AS b, 12345678901234567890123::HUGEINT AS h, "
+        "TIMESTAMPTZ '2020-01-01 00:00:00+00' AS z",
     )
     assert made.result["rows"] == [[None, None, "9007199254740993", "12345678901234567890123", "2020-01-01 00:00:00+00"]]
     assert any("2 cells" in note for note in made.result["notes"])
     assert "nan,-inf" in made.text("result.csv")
+
+
+def test_sums_keep_their_digits_in_parquet(tmp_path: Path) -> None:
+    made = ask(tmp_path, "SELECT sum(9007199254740993 + 0 * length(shop)) AS s, 170141183460469231731687303715884105727::HUGEINT AS h FROM sales")
+    got = duckdb.sql(f"SELECT CAST(s AS VARCHAR), h FROM '{made.files['result.parquet']}'").fetchall()
+    assert got == [("27021597764222979", "170141183460469231731687303715884105727")]
 
 
 def test_order_is_kept_and_the_rows_of_the_result_are_bounded(tmp_path: Path) -> None:
