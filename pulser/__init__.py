@@ -4,7 +4,12 @@ Work comes in, is routed to the right specialist, done durably, reviewed where a
 Start with ``pulser serve``, or from Python with :class:`pulser.client.Client`.
 """
 
-from importlib.metadata import version
+from typing import Any
 
-__version__ = version("pulser")
-__all__ = ["__version__"]
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":  # reading the package's metadata takes longer than everything else here
+        from importlib.metadata import version
+
+        return version("pulser")
+    raise AttributeError(name)

@@ -90,7 +90,7 @@ def _with_files(value: Any, ids: dict[str, str], needed: set[str], step: str) ->
 
 
 def join(args: dict[str, Any], children: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """One result of what the steps (``children`` by name) brought; :class:`Permanent` with that result in its fields if a step failed and that is not allowed."""
+    """One result of what the steps (``children`` by name) brought; :class:`Permanent`, with that result, if a step failed and that is not allowed."""
     steps = []
     for step in args["steps"]:
         child = children.get(step["name"])
@@ -98,10 +98,15 @@ def join(args: dict[str, Any], children: dict[str, dict[str, Any]]) -> dict[str,
             continue
         steps.append(
             {
-                "name": step["name"], "task_id": child["task_id"], "agent": child["assigned_agent"], "stage": child["stage"], "result": child["result"],
-                "error": child["error"], "artifacts": child["artifacts"],
+                "name": step["name"],
+                "task_id": child["task_id"],
+                "agent": child["assigned_agent"],
+                "stage": child["stage"],
+                "result": child["result"],
+                "error": child["error"],
+                "artifacts": child["artifacts"],
             }
-        )  # fmt: skip
+        )
     counts = {word: sum(step["stage"] == stage for step in steps) for word, stage in (("completed", "done"), ("failed", "failed"), ("skipped", "cancelled"))}
     said = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     result = {"summary": f"{len(steps)} steps: {said}", "counts": counts, "steps": steps}

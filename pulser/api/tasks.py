@@ -69,7 +69,7 @@ async def submit(request: Request, wait_s: Wait = 0) -> Response:
     responses={"202": {"description": "All of them are on disk."}},
     openapi_extra=_body(BatchRequest),
     summary="Submit several, all or none",
-)  # type: ignore[arg-type]
+)
 async def submit_batch(request: Request) -> Response:
     """Up to 1,000 tasks, all or nothing. `ref` names a task within the batch, so that `depends_on` can."""
     r, actor = room(request), writer(request)

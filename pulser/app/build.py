@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +42,7 @@ def open_store(settings: Settings, *, offset_s: float = 0.0) -> Store:
     migrate.ready(place.database_url, place.owner_url, place.data_dir)
     store = Store(
         database_url=place.database_url, data_dir=place.data_dir, writers=place.writers, readers=place.readers, queue_limit=place.queue_limit, offset_s=offset_s
-    )  # fmt: skip
+    )
     store.write_blocking(keys.ensure_default, scope="auth")
     return store
 
@@ -137,8 +138,6 @@ async def _sweep(parts: Parts, pool: Pool) -> None:
             log.error("sweep failed", error=error.detail)
         pool.wake()  # work that came from another process costs at most one period
         if not more:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(soon.wait(), min(settings.worker.sweep_s, 1.0))
-            except TimeoutError:
-                pass
             soon.clear()

@@ -26,9 +26,12 @@ class ConsoleData:
         status = filters.get("status") or ()
         statuses = [status] if isinstance(status, str) else list(status)
         wanted = Filter(
-            stages=stages_of([s for s in statuses if s], []), task_type=filters.get("task_type") or "", agent=filters.get("agent") or "", priority=filters.get("priority") or "",
+            stages=stages_of([s for s in statuses if s], []),
+            task_type=filters.get("task_type") or "",
+            agent=filters.get("agent") or "",
+            priority=filters.get("priority") or "",
             text=filters.get("q") or "",
-        )  # fmt: skip
+        )
         limit = int(filters.get("limit") or 50)
         found: dict[str, Any] = await self._room.store.read(views.page, wanted, limit, filters.get("cursor") or None, company=company)
         return found

@@ -39,11 +39,21 @@ class Workbench:
         """The tools' door, on behalf of ``task``."""
         files = self._blobs.of(task.company_id)
         context = door.Context(
-            company_id=task.company_id, task_id=task.task_id, attempt=task.token, scratch_dir=self._scratch, data_dir=self._settings.store.data_dir, files=files,
-            installation=CompanyInstallation(self._store, task.company_id, self._settings.tools, self._roots, self._settings.store.data_dir), roots=self._roots,
-            on_progress=tell, time_limit_s=task.time_limit_s, sandbox=self._settings.tools.sandbox, children=self._children,
-            result_limit_bytes=self._settings.queue.result_limit_bytes, apply=not task.review,
-        )  # fmt: skip
+            company_id=task.company_id,
+            task_id=task.task_id,
+            attempt=task.token,
+            scratch_dir=self._scratch,
+            data_dir=self._settings.store.data_dir,
+            files=files,
+            installation=CompanyInstallation(self._store, task.company_id, self._settings.tools, self._roots, self._settings.store.data_dir),
+            roots=self._roots,
+            on_progress=tell,
+            time_limit_s=task.time_limit_s,
+            sandbox=self._settings.tools.sandbox,
+            children=self._children,
+            result_limit_bytes=self._settings.queue.result_limit_bytes,
+            apply=not task.review,
+        )
         try:
             if phase == "apply":
                 kept = await self._store.read(tasks.artifacts_of, task.task_id, company=task.company_id)

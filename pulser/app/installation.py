@@ -53,8 +53,12 @@ def _failures(tx: Tx, limit: int) -> list[dict[str, Any]]:
         error = row["error"] or {}
         found.append(
             {
-                "task_id": row["task_id"], "task_type": row["task_type"], "agent": row["assigned_agent"], "action": row["action"],
-                "error": error, "failed_at": iso(row["completed_at"] or row["updated_at"]),
+                "task_id": row["task_id"],
+                "task_type": row["task_type"],
+                "agent": row["assigned_agent"],
+                "action": row["action"],
+                "error": error,
+                "failed_at": iso(row["completed_at"] or row["updated_at"]),
             }
-        )  # fmt: skip
+        )
     return found

@@ -68,9 +68,13 @@ def _end(tx: Tx, row: dict[str, Any], stage: Stage, told: Sequence[tuple[str, di
 def _stopped(tx: Tx, row: dict[str, Any], outcome: str) -> dict[str, Any]:
     started = row["claimed_at"]
     return {
-        "generation": row["generation"], "attempt": row["attempt"], "started_at": iso(started) if started else None, "ended_at": iso(tx.now), "worker_id": row["worker_id"],
+        "generation": row["generation"],
+        "attempt": row["attempt"],
+        "started_at": iso(started) if started else None,
+        "ended_at": iso(tx.now),
+        "worker_id": row["worker_id"],
         "outcome": outcome,
-    }  # fmt: skip
+    }
 
 
 def retry(tx: Tx, task_id: str, *, cascade: bool = False) -> list[str]:
@@ -105,10 +109,22 @@ def _again(tx: Tx, row: dict[str, Any]) -> list[str]:
     unmet = dependencies.unmet(dependencies.of(tx, company, task_id))
     stage = "waiting" if unmet else "queued"
     values = {
-        "stage": stage, "ready": not unmet, "generation": row["generation"] + 1, "attempt": 0, "retry_count": 0, "reclaims": 0, "blockers": unmet, "discarded": False,
-        "waiting_for": "dependency" if unmet else None, "completed_at": None, "available_at": None, "error": None, "error_message": None, "result": None,
+        "stage": stage,
+        "ready": not unmet,
+        "generation": row["generation"] + 1,
+        "attempt": 0,
+        "retry_count": 0,
+        "reclaims": 0,
+        "blockers": unmet,
+        "discarded": False,
+        "waiting_for": "dependency" if unmet else None,
+        "completed_at": None,
+        "available_at": None,
+        "error": None,
+        "error_message": None,
+        "result": None,
         "token": row["token"] + 1,
-    }  # fmt: skip
+    }
     version = tasks.put(tx, task_id, values, events=1)
     emit(tx, "task_requeued", company, task_id, version, {"generation": row["generation"] + 1}, before=STAGE[row["stage"]], after=STAGE[stage])
     if not unmet:

@@ -21,9 +21,27 @@ from pulser.store.tx import Tx
 
 Json = dict[str, Any]
 _PLAIN = (
-    "task_id", "task_type", "action", "title", "priority", "stage", "assigned_agent", "requester", "progress", "error", "generation", "retry_count", "max_retries",
-    "reclaims", "attempt", "time_limit_s", "waiting_for", "parent_id", "worker_id", "version",
-)  # fmt: skip
+    "task_id",
+    "task_type",
+    "action",
+    "title",
+    "priority",
+    "stage",
+    "assigned_agent",
+    "requester",
+    "progress",
+    "error",
+    "generation",
+    "retry_count",
+    "max_retries",
+    "reclaims",
+    "attempt",
+    "time_limit_s",
+    "waiting_for",
+    "parent_id",
+    "worker_id",
+    "version",
+)
 _TIMES = ("created_at", "available_at", "claimed_at", "completed_at", "updated_at")
 
 
@@ -127,22 +145,35 @@ def agents(tx: Tx, registry: Registry) -> Json:
     numbers = _numbers(tx)
     return {
         "items": [
-            agent_card(spec) | {"paused": spec.name in paused, "load": load.get(spec.name, {"running": 0, "queued": 0, "waiting": 0, "review": 0}),
-             "instances": lives.get(spec.name, []), "stats": numbers.get(spec.name, {"completed": 0, "failed": 0, "p50_s": None, "p95_s": None})}
+            agent_card(spec)
+            | {
+                "paused": spec.name in paused,
+                "load": load.get(spec.name, {"running": 0, "queued": 0, "waiting": 0, "review": 0}),
+                "instances": lives.get(spec.name, []),
+                "stats": numbers.get(spec.name, {"completed": 0, "failed": 0, "p50_s": None, "p95_s": None}),
+            }
             for spec in registry.agents()
         ]
-    }  # fmt: skip
+    }
 
 
 def agent_card(spec: AgentSpec) -> Json:
     """What an agent is, from its spec."""
     return {
-        "name": spec.name, "role": spec.role, "description": spec.description, "avatar_url": f"/api/v1/agents/{spec.name}/avatar.svg",
+        "name": spec.name,
+        "role": spec.role,
+        "description": spec.description,
+        "avatar_url": f"/api/v1/agents/{spec.name}/avatar.svg",
         "task_types": [{"task_type": t.name, "default_action": t.default_action, "time_limit_s": t.time_limit_s} for t in spec.task_types.values()],
-        "actions": [{"action": a.name, "tool": a.tool, "summary": a.summary} for a in spec.actions.values()], "skills": list(spec.skills), "tools": list(spec.tools),
-        "review": spec.review, "backup": spec.backup, "time_limit_s": spec.time_limit_s, "digest": spec.digest,
+        "actions": [{"action": a.name, "tool": a.tool, "summary": a.summary} for a in spec.actions.values()],
+        "skills": list(spec.skills),
+        "tools": list(spec.tools),
+        "review": spec.review,
+        "backup": spec.backup,
+        "time_limit_s": spec.time_limit_s,
+        "digest": spec.digest,
         "targets": {"completion_rate": spec.targets.completion_rate, "response_p95_s": spec.targets.response_p95_s, "error_rate": spec.targets.error_rate},
-    }  # fmt: skip
+    }
 
 
 def task_types(registry: Registry) -> Json:
@@ -171,7 +202,8 @@ def _numbers(tx: Tx) -> dict[str, Json]:
     )
     spans: dict[str, list[float]] = {}
     found_: dict[str, Json] = {}
-    for agent, stage, began, ended in tx.execute(recent).tuples():
+    for row in tx.execute(recent):
+        agent, stage, began, ended = row.assigned_agent, row.stage, row.claimed_at, row.completed_at
         mine = found_.setdefault(agent, {"completed": 0, "failed": 0, "p50_s": None, "p95_s": None})
         mine["completed" if stage == "done" else "failed"] += 1
         if began is not None and ended is not None:
@@ -185,5 +217,5 @@ def _numbers(tx: Tx) -> dict[str, Json]:
 def queue_depths(tx: Tx) -> list[tuple[str, str, int]]:
     """``(agent, stage, count)`` of open tasks over all companies; the engine's scope, for metrics."""
     t = task_queue.c
-    rows = tx.execute(select(t.assigned_agent, t.stage, func.count()).where(t.stage.not_in(TERMINAL)).group_by(t.assigned_agent, t.stage)).tuples()
-    return [(agent, stage, count) for agent, stage, count in rows]
+    rows = tx.execute(select(t.assigned_agent, t.stage, func.count().label("number")).where(t.stage.not_in(TERMINAL)).group_by(t.assigned_agent, t.stage))
+    return [(row.assigned_agent, row.stage, row.number) for row in rows]

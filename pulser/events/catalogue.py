@@ -15,16 +15,40 @@ class Kind:
 
 
 _KINDS = (
-    Kind("task_submitted", "{actor} submitted {target}", {"task_type": "its type", "action": "what is to be done", "priority": "critical, high, medium or low", "title": "its title, if any"}),
+    Kind(
+        "task_submitted",
+        "{actor} submitted {target}",
+        {"task_type": "its type", "action": "what is to be done", "priority": "critical, high, medium or low", "title": "its title, if any"},
+    ),
     Kind("task_routed", "{target} goes to {agent}", {"agent": "the agent", "rule": "the rule that decided", "reason": "why, in words"}),
-    Kind("task_claimed", "{actor} took {target}", {"worker_id": "the worker", "agent": "the agent", "token": "the fencing token", "attempt": "number of this attempt"}),
+    Kind(
+        "task_claimed",
+        "{actor} took {target}",
+        {"worker_id": "the worker", "agent": "the agent", "token": "the fencing token", "attempt": "number of this attempt"},
+    ),
     Kind("executor_started", "{agent} started {target}", {"agent": "the agent", "attempt": "number of this attempt"}),
     Kind("executor_progress", "{target}: {message}", {"message": "how far it is", "fraction": "0 to 1, if known"}),
-    Kind("executor_succeeded", "{agent} finished {target}", {"agent": "the agent", "attempt": "number of this attempt", "artifacts": "names of the files it made"}),
-    Kind("executor_failed", "{agent} failed at {target}: {error}", {"agent": "the agent", "attempt": "number of this attempt", "error": "what went wrong", "code": "its code"}),
+    Kind(
+        "executor_succeeded",
+        "{agent} finished {target}",
+        {"agent": "the agent", "attempt": "number of this attempt", "artifacts": "names of the files it made"},
+    ),
+    Kind(
+        "executor_failed",
+        "{agent} failed at {target}: {error}",
+        {"agent": "the agent", "attempt": "number of this attempt", "error": "what went wrong", "code": "its code"},
+    ),
     Kind("lease_released", "the lease on {target} ended", {"token": "the fencing token", "outcome": "how the attempt ended"}),
-    Kind("lease_reclaimed", "the lease on {target} was taken back: {worker_id} fell silent", {"worker_id": "who held it", "token": "the token that is now void", "reclaims": "how often this happened"}),
-    Kind("task_retried", "{target} will be tried again at {available_at}", {"available_at": "when", "retry": "number of this retry", "delay_s": "seconds to wait"}),
+    Kind(
+        "lease_reclaimed",
+        "the lease on {target} was taken back: {worker_id} fell silent",
+        {"worker_id": "who held it", "token": "the token that is now void", "reclaims": "how often this happened"},
+    ),
+    Kind(
+        "task_retried",
+        "{target} will be tried again at {available_at}",
+        {"available_at": "when", "retry": "number of this retry", "delay_s": "seconds to wait"},
+    ),
     Kind("task_waiting", "{target} waits for {waiting_for}", {"waiting_for": "dependency, approval, quota, budget or event", "on": "ids it waits for"}),
     Kind("task_unblocked", "{target} need not wait any more", {}),
     Kind("task_moved", "{actor} moved {target} to {to}", {"to": "the new stage", "note": "what they said"}),
@@ -41,6 +65,6 @@ _KINDS = (
     Kind("key_created", "{actor} made the key {target}", {"role": "viewer, operator or admin"}),
     Kind("key_revoked", "{actor} revoked the key {target}", {}),
     Kind("note", "{actor}: {text}", {"text": "what they said"}),
-)  # fmt: skip
+)
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _KINDS}

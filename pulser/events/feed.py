@@ -62,10 +62,20 @@ def event_id(ts: datetime, seq: int) -> str:
 def as_json(row: Any) -> dict[str, Any]:
     """One event as every door shows it."""
     shown = {
-        "id": event_id(row.ts, row.seq), "cursor": cursor_of(row.xid, row.seq), "ts": iso(row.ts), "event": row.event, "actor": row.actor, "target": row.target,
-        "company_id": row.company_id, "version": row.version, "request_id": row.request_id, "origin": row.origin, "before": row.before, "after": row.after,
+        "id": event_id(row.ts, row.seq),
+        "cursor": cursor_of(row.xid, row.seq),
+        "ts": iso(row.ts),
+        "event": row.event,
+        "actor": row.actor,
+        "target": row.target,
+        "company_id": row.company_id,
+        "version": row.version,
+        "request_id": row.request_id,
+        "origin": row.origin,
+        "before": row.before,
+        "after": row.after,
         "details": row.details or {},
-    }  # fmt: skip
+    }
     shown["says"] = says(shown)
     return shown
 

@@ -6,8 +6,9 @@ A listener that does not read costs at most ``BACKLOG`` references; when it read
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -82,10 +83,8 @@ class Follower:
 
     async def _follow(self) -> None:
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._grown.wait(), POLL_S)
-            except TimeoutError:
-                pass
             self._grown.clear()
             if not self._listeners and not self._watchers:
                 continue
@@ -110,7 +109,7 @@ class Follower:
             self._at = events[-1]["cursor"]
         return len(events)
 
-    async def stream(self, company: str, cursor: str | None, wanted: feed.Wanted, keep_alive_s: float = 15.0) -> AsyncIterator[bytes]:
+    async def stream(self, company: str, cursor: str | None, wanted: feed.Wanted, keep_alive_s: float = 15.0) -> AsyncGenerator[bytes, None]:
         """Frames of server-sent events after ``cursor`` (from now on if None), without gap or double; a comment when nothing happens."""
         listener = Listener(company, wanted)
         self._listeners.add(listener)

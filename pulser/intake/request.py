@@ -140,10 +140,21 @@ def draft(request: TaskRequest, registry: Registry, queue: Queue, *, pointer: st
         )
     check_payload(action.tool, {**action.defaults, **args}, payload, pointer=f"{pointer}/payload")
     return Draft(
-        task_type=decision.task_type, action=name, agent=decision.agent, priority=request.priority, payload=payload, routing=msgspec.to_builtins(decision),
+        task_type=decision.task_type,
+        action=name,
+        agent=decision.agent,
+        priority=request.priority,
+        payload=payload,
+        routing=msgspec.to_builtins(decision),
         time_limit_s=request.time_limit_s or spec.limit_s(decision.task_type),
         max_retries=request.max_retries if request.max_retries is not None else spec.max_retries if spec.max_retries is not None else queue.max_retries,
-        review=request.review if request.review is not None else spec.reviewed(name), expected_s=spec.targets.response_p95_s or 60.0, run_at=request.run_at,
-        depends_on=request.depends_on, title=request.title, description=request.description, requester=request.requester,
-        checklist=[item.model_dump() for item in request.checklist] or None, ref=request.ref,
-    )  # fmt: skip
+        review=request.review if request.review is not None else spec.reviewed(name),
+        expected_s=spec.targets.response_p95_s or 60.0,
+        run_at=request.run_at,
+        depends_on=request.depends_on,
+        title=request.title,
+        description=request.description,
+        requester=request.requester,
+        checklist=[item.model_dump() for item in request.checklist] or None,
+        ref=request.ref,
+    )

@@ -15,7 +15,7 @@ from pulser.core.actor import Actor
 from pulser.core.clock import iso
 from pulser.core.errors import BadInput, Conflict
 from pulser.core.settings import Queue
-from pulser.core.task import STATUS, TERMINAL, Priority
+from pulser.core.task import STATUS, TERMINAL, Priority, Stage
 from pulser.events.append import STAGE, emit
 from pulser.intake.request import Draft
 from pulser.store import dependencies
@@ -140,16 +140,40 @@ class Submitter:
     def _row(self, tx: Tx, draft: Draft, task_id: str, rows: list[tuple[Any, ...]], *, blockers: int, on: Sequence[str] = ()) -> dict[str, Any]:
         company, now = tx.company, tx.now
         assert company is not None  # noqa: S101 - the store opens a company's transaction for submits
-        stage = "waiting" if blockers else "queued"
+        stage: Stage = "waiting" if blockers else "queued"
         delayed = draft.run_at is not None and draft.run_at > now
         ready = not blockers and not delayed
         run_at = draft.run_at if delayed else None
         version = 3 if blockers else 2
         rows.append(
-            (company, task_id, draft.task_type, draft.action, draft.priority, draft.agent, stage, ready, tx.time(now + self.ageing[draft.priority]), tx.time(run_at),
-             draft.max_retries, draft.time_limit_s, draft.review, "dependency" if blockers else None, blockers, draft.parent_id, version, tx.now_value, tx.now_value,
-             draft.title, draft.description, draft.requester, tx.json(draft.routing), tx.json(draft.checklist), draft.payload)
-        )  # fmt: skip
+            (
+                company,
+                task_id,
+                draft.task_type,
+                draft.action,
+                draft.priority,
+                draft.agent,
+                stage,
+                ready,
+                tx.time(now + self.ageing[draft.priority]),
+                tx.time(run_at),
+                draft.max_retries,
+                draft.time_limit_s,
+                draft.review,
+                "dependency" if blockers else None,
+                blockers,
+                draft.parent_id,
+                version,
+                tx.now_value,
+                tx.now_value,
+                draft.title,
+                draft.description,
+                draft.requester,
+                tx.json(draft.routing),
+                tx.json(draft.checklist),
+                draft.payload,
+            )
+        )
         emit(
             tx,
             "task_submitted",
@@ -167,9 +191,17 @@ class Submitter:
         elif run_at is not None:
             tx.hints.due_at(run_at)
         receipt = {
-            "task_id": task_id, "status": STATUS[stage], "stage": stage, "assigned_agent": draft.agent, "priority": draft.priority,
-            "estimated_completion": iso(_expected(draft, now)), "task_type": draft.task_type, "action": draft.action, "routing": draft.routing, "created_at": iso(now),
-        }  # fmt: skip
+            "task_id": task_id,
+            "status": STATUS[stage],
+            "stage": stage,
+            "assigned_agent": draft.agent,
+            "priority": draft.priority,
+            "estimated_completion": iso(_expected(draft, now)),
+            "task_type": draft.task_type,
+            "action": draft.action,
+            "routing": draft.routing,
+            "created_at": iso(now),
+        }
         if draft.ref is not None:
             receipt["ref"] = draft.ref
         return receipt
@@ -185,7 +217,9 @@ def _links(drafts: Sequence[Draft], ids: Sequence[str]) -> list[tuple[str, str, 
     for n, (draft, task_id) in enumerate(zip(drafts, ids, strict=True)):
         if draft.ref is not None and refs.setdefault(draft.ref, task_id) != task_id:
             raise BadInput(f"two tasks of the batch have the ref {draft.ref!r}", errors=[{"pointer": f"/tasks/{n}/ref", "detail": "used twice"}])
-    links = [(task_id, refs.get(on, on), draft.needs) for draft, task_id in zip(drafts, ids, strict=True) for on in dict.fromkeys(draft.depends_on)]
+    links: list[tuple[str, str, str]] = [
+        (task_id, refs.get(on, on), draft.needs) for draft, task_id in zip(drafts, ids, strict=True) for on in dict.fromkeys(draft.depends_on)
+    ]
     waits = {task_id: {on for task, on, _ in links if task == task_id and on in ids} for task_id in ids} if links else {}
     while free := [task for task, on in waits.items() if not on]:
         for task in free:

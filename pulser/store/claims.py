@@ -52,12 +52,30 @@ def claim(tx: Tx, worker_id: str, agents: Agents, limit: int, lease_s: float, *,
     document = tx.document
     return [
         Claimed(
-            company_id=row[0], task_id=row[1], token=row[2], stage=row[3], task_type=row[4], action=row[5], agent=row[6], payload=document(row[7]), attempt=row[8],
-            retries=row[9], max_retries=row[10], time_limit_s=row[11], review=bool(row[12]), version=row[13], generation=row[14], parent_id=row[15],
-            requester=row[16], result=document(row[17]), attempts=document(row[18]) or [], claimed_at=tx.now, created_at=tx.instant(row[19]) or tx.now,
+            company_id=row[0],
+            task_id=row[1],
+            token=row[2],
+            stage=row[3],
+            task_type=row[4],
+            action=row[5],
+            agent=row[6],
+            payload=document(row[7]),
+            attempt=row[8],
+            retries=row[9],
+            max_retries=row[10],
+            time_limit_s=row[11],
+            review=bool(row[12]),
+            version=row[13],
+            generation=row[14],
+            parent_id=row[15],
+            requester=row[16],
+            result=document(row[17]),
+            attempts=document(row[18]) or [],
+            claimed_at=tx.now,
+            created_at=tx.instant(row[19]) or tx.now,
         )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 @dataclass(slots=True)
@@ -83,25 +101,70 @@ class Settlement:
 _SETTLE = Change(
     task_queue,
     key=("company_id", "task_id", "token"),
-    data=("company_id", "task_id", "token", "stage", "ready", "available_at", "completed_at", "retry_count", "attempts", "error_message", "error", "result", "waiting_for", "blockers", "version", "updated_at"),
+    data=(
+        "company_id",
+        "task_id",
+        "token",
+        "stage",
+        "ready",
+        "available_at",
+        "completed_at",
+        "retry_count",
+        "attempts",
+        "error_message",
+        "error",
+        "result",
+        "waiting_for",
+        "blockers",
+        "version",
+        "updated_at",
+    ),
     sets={
-        "stage": "d.stage", "ready": "d.ready", "available_at": "d.available_at", "completed_at": "d.completed_at", "retry_count": "t.retry_count + d.retry_count",
-        "attempts": "d.attempts", "error_message": "d.error_message", "error": "d.error", "result": "d.result", "waiting_for": "d.waiting_for", "blockers": "d.blockers",
-        "version": "t.version + d.version", "updated_at": "d.updated_at", "lease_expires_at": "NULL", "progress": "NULL",
+        "stage": "d.stage",
+        "ready": "d.ready",
+        "available_at": "d.available_at",
+        "completed_at": "d.completed_at",
+        "retry_count": "t.retry_count + d.retry_count",
+        "attempts": "d.attempts",
+        "error_message": "d.error_message",
+        "error": "d.error",
+        "result": "d.result",
+        "waiting_for": "d.waiting_for",
+        "blockers": "d.blockers",
+        "version": "t.version + d.version",
+        "updated_at": "d.updated_at",
+        "lease_expires_at": "NULL",
+        "progress": "NULL",
     },
     where="t.stage IN ('claimed', 'in_progress', 'merging')",
     returning=("company_id", "task_id", "version", "dependents"),
-)  # fmt: skip
+)
 
 
 def settle(tx: Tx, settlements: Sequence[Settlement]) -> dict[tuple[str, str], tuple[int, int]]:
     """Write the ends of attempts whose lease still holds: ``(company, task) → (version, dependents)``. Who is missing has lost its lease."""
     now = tx.now_value
     rows = [
-        (s.company_id, s.task_id, s.token, s.stage, s.ready, tx.time(s.available_at), now if s.completed else None, s.failures, tx.json(s.attempts),
-         s.error["detail"] if s.error else None, tx.json(s.error), tx.json(s.result), s.waiting_for, s.blockers, s.events, now)
+        (
+            s.company_id,
+            s.task_id,
+            s.token,
+            s.stage,
+            s.ready,
+            tx.time(s.available_at),
+            now if s.completed else None,
+            s.failures,
+            tx.json(s.attempts),
+            s.error["detail"] if s.error else None,
+            tx.json(s.error),
+            tx.json(s.result),
+            s.waiting_for,
+            s.blockers,
+            s.events,
+            now,
+        )
         for s in settlements
-    ]  # fmt: skip
+    ]
     return {(row[0], row[1]): (row[2], row[3]) for row in update_many(tx, _SETTLE, rows)}
 
 
@@ -146,7 +209,21 @@ def expired(tx: Tx, limit: int) -> list[Expired]:
         rows = tx.raw(_EXPIRED.format(now="?", limit="?"), (tx.now_value, limit), "task_queue")
     else:
         rows = tx.raw(_EXPIRED.format(now="%s", limit="%s") + " FOR UPDATE SKIP LOCKED", (tx.now_value, limit), "task_queue")
-    return [Expired(*row[:6], tx.document(row[6]) or [], row[7], row[8], tx.instant(row[9]) or tx.now) for row in rows]
+    return [
+        Expired(
+            company_id=row[0],
+            task_id=row[1],
+            token=row[2],
+            stage=row[3],
+            worker_id=row[4],
+            reclaims=row[5],
+            attempts=tx.document(row[6]) or [],
+            attempt=row[7],
+            generation=row[8],
+            claimed_at=tx.instant(row[9]) or tx.now,
+        )
+        for row in rows
+    ]
 
 
 _RECLAIM = Change(
@@ -154,11 +231,21 @@ _RECLAIM = Change(
     key=("company_id", "task_id", "token"),
     data=("company_id", "task_id", "token", "stage", "ready", "completed_at", "attempts", "error_message", "error", "version", "updated_at"),
     sets={
-        "stage": "d.stage", "ready": "d.ready", "completed_at": "d.completed_at", "attempts": "d.attempts", "error_message": "d.error_message", "error": "d.error",
-        "version": "t.version + d.version", "updated_at": "d.updated_at", "reclaims": "t.reclaims + 1", "token": "t.token + 1", "lease_expires_at": "NULL", "progress": "NULL",
+        "stage": "d.stage",
+        "ready": "d.ready",
+        "completed_at": "d.completed_at",
+        "attempts": "d.attempts",
+        "error_message": "d.error_message",
+        "error": "d.error",
+        "version": "t.version + d.version",
+        "updated_at": "d.updated_at",
+        "reclaims": "t.reclaims + 1",
+        "token": "t.token + 1",
+        "lease_expires_at": "NULL",
+        "progress": "NULL",
     },
     returning=("company_id", "task_id", "version", "dependents"),
-)  # fmt: skip
+)
 
 
 def reclaim(tx: Tx, rows: Sequence[tuple[Any, ...]]) -> dict[tuple[str, str], tuple[int, int]]:
@@ -167,7 +254,8 @@ def reclaim(tx: Tx, rows: Sequence[tuple[Any, ...]]) -> dict[tuple[str, str], tu
 
 
 _DUE = """UPDATE task_queue SET ready = {true}, updated_at = {now} WHERE {key} IN (SELECT {key} FROM task_queue
- WHERE stage = 'queued' AND {not_ready} AND available_at IS NOT NULL AND available_at <= {now} ORDER BY available_at LIMIT 1000{lock}) RETURNING assigned_agent"""
+ WHERE stage = 'queued' AND {not_ready}
+ AND available_at IS NOT NULL AND available_at <= {now} ORDER BY available_at LIMIT 1000{lock}) RETURNING assigned_agent"""
 
 
 def release_due(tx: Tx) -> set[str]:
@@ -183,13 +271,18 @@ def release_due(tx: Tx) -> set[str]:
 def next_due(tx: Tx) -> datetime | None:
     """When the next delayed task becomes claimable."""
     not_ready = "ready = 0" if tx.sqlite else "NOT ready"
-    [[value]] = tx.raw(f"SELECT min(available_at) FROM task_queue WHERE stage = 'queued' AND {not_ready} AND available_at IS NOT NULL", (), "task_queue")  # noqa: S608
+    [[value]] = tx.raw(f"SELECT min(available_at) FROM task_queue WHERE stage = 'queued' AND {not_ready} AND available_at IS NOT NULL", (), "task_queue")
     return tx.instant(value)
 
 
-_PROGRESS = update(task_queue).where(
-    task_queue.c.company_id == COMPANY, task_queue.c.task_id == bindparam("id"), task_queue.c.token == bindparam("held"), task_queue.c.stage.in_(RUNNING)
-).values(progress=bindparam("said"), version=task_queue.c.version + 1).returning(task_queue.c.version)  # fmt: skip
+_PROGRESS = (
+    update(task_queue)
+    .where(
+        task_queue.c.company_id == COMPANY, task_queue.c.task_id == bindparam("id"), task_queue.c.token == bindparam("held"), task_queue.c.stage.in_(RUNNING)
+    )
+    .values(progress=bindparam("said"), version=task_queue.c.version + 1)
+    .returning(task_queue.c.version)
+)
 
 
 def progress(tx: Tx, task_id: str, token: int, said: dict[str, Any]) -> int | None:

@@ -23,7 +23,9 @@ _HOLD = (
 
 def hold(tx: Tx, company: str, task_ids: Sequence[str]) -> dict[str, str]:
     """Mark ``task_ids`` as waited for and lock them, so that none ends unseen: ``id → stage`` of those that exist."""
-    return dict(tx.execute(_HOLD, {"ids": sorted(set(task_ids))}, company=company).tuples().all()) if task_ids else {}
+    if not task_ids:
+        return {}
+    return {row.task_id: row.stage for row in tx.execute(_HOLD, {"ids": sorted(set(task_ids))}, company=company)}
 
 
 def add(tx: Tx, company: str, links: Sequence[tuple[str, str, str]]) -> None:
@@ -51,10 +53,18 @@ _MET = (
 _CANCEL = (
     update(task_queue)
     .where(t.company_id == COMPANY, t.task_id == bindparam("id"), t.stage == "waiting")
-    .values(stage="cancelled", ready=False, waiting_for=None, version=t.version + 1, updated_at=bindparam("now"), completed_at=bindparam("now"),
-            error_message=bindparam("message"), error=bindparam("error", type_=task_queue.c.error.type))
+    .values(
+        stage="cancelled",
+        ready=False,
+        waiting_for=None,
+        version=t.version + 1,
+        updated_at=bindparam("now"),
+        completed_at=bindparam("now"),
+        error_message=bindparam("message"),
+        error=bindparam("error", type_=task_queue.c.error.type),
+    )
     .returning(t.task_id, t.version, t.dependents)
-)  # fmt: skip
+)
 
 
 def ended(tx: Tx, company: str, tasks: Sequence[tuple[str, str]]) -> tuple[list[Any], list[Any]]:
@@ -67,7 +77,8 @@ def ended(tx: Tx, company: str, tasks: Sequence[tuple[str, str]]) -> tuple[list[
     while wave:
         met: dict[str, int] = {}
         doomed: dict[str, str] = {}
-        for task_id, on, needs in tx.execute(_WAITING, {"ids": list(wave)}, company=company).tuples():
+        for link in tx.execute(_WAITING, {"ids": list(wave)}, company=company):
+            task_id, on, needs = link.task_id, link.depends_on, link.needs
             if wave[on] == "done" or needs == "ended":
                 met[task_id] = met.get(task_id, 0) + 1
             else:

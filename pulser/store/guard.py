@@ -27,7 +27,7 @@ def check(statement: ClauseElement, scope: str) -> None:
         return
     tables = {element.name for element in visitors.iterate(statement) if isinstance(element, Table)}
     if isinstance(statement, Insert | Update | Delete):
-        tables.add(statement.table.name)  # type: ignore[attr-defined]
+        tables.add(str(getattr(statement.table, "name", "")))
     check_tables(tables, scope)
     if scope == "app":
         for part in visitors.iterate(statement):

@@ -97,7 +97,8 @@ class Inbox:
                 taken = [self._jobs.popleft() for _ in range(min(most, len(self._jobs)))]
             else:
                 lead = self._jobs.popleft()
-                taken, kept = [lead], []
+                taken = [lead]
+                kept: list[Job] = []
                 while self._jobs and len(taken) < most:
                     job = self._jobs.popleft()
                     (taken if (job.scope, job.company) == (lead.scope, lead.company) else kept).append(job)

@@ -42,7 +42,7 @@ def engine(url: str, connections: int) -> Engine:
 def begin(connection: Connection, scope: Scope, company: str | None, offset_us: int) -> Tx:
     """Begin a transaction of ``scope``; its clock is the server's plus ``offset_us`` (tests move it)."""
     connection.begin()
-    cursor = connection.connection.cursor()
+    cursor: Any = connection.connection.cursor()
     now_us = cursor.execute(_ENTER, (ROLES[scope], company or ""), prepare=True).fetchone()[2]
     return Tx(connection, cursor, sqlite=False, now_us=now_us + offset_us)
 

@@ -99,7 +99,7 @@ class Clock:
             row = (boot, max(wall, latest))
             raw.execute("INSERT INTO clock (boot_id, boot_us, wall_us) VALUES (?, ?, ?)", (boot_id, *row))
         raw.execute("COMMIT")
-        self._offset_us = row[1] - row[0]
+        self._offset_us = int(row[1] - row[0])
         self.drift_s = (wall - boot - self._offset_us) / 1e6  # how far the wall has moved since; doctor tells
 
     def now_us(self) -> int:

@@ -120,7 +120,8 @@ class Store:
                 else:
                     self._commit_postgres(connection, jobs)
             except BaseException as error:  # the thread must live: every waiting caller hears of it
-                connection = _drop(connection)
+                _drop(connection)
+                connection = None
                 for job in jobs:
                     job.error = sqlite.translate(error) if self.sqlite else postgres.translate(error)
             answer(jobs)
@@ -191,7 +192,8 @@ class Store:
                 except BaseException as error:
                     job.error = sqlite.translate(error) if self.sqlite else postgres.translate(error)
                     if not self.sqlite and postgres.lost(error):
-                        connection = _drop(connection)
+                        _drop(connection)
+                        connection = None
                         if not last:
                             continue
                 if connection is not None:

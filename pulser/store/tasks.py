@@ -16,9 +16,32 @@ from pulser.store.tx import Tx
 t = task_queue.c
 
 COLUMNS = (
-    "company_id", "task_id", "task_type", "action", "priority", "assigned_agent", "stage", "ready", "rank_at", "available_at", "max_retries", "time_limit_s",
-    "review", "waiting_for", "blockers", "parent_id", "version", "created_at", "updated_at", "title", "description", "requester", "routing", "checklist", "payload",
-)  # fmt: skip
+    "company_id",
+    "task_id",
+    "task_type",
+    "action",
+    "priority",
+    "assigned_agent",
+    "stage",
+    "ready",
+    "rank_at",
+    "available_at",
+    "max_retries",
+    "time_limit_s",
+    "review",
+    "waiting_for",
+    "blockers",
+    "parent_id",
+    "version",
+    "created_at",
+    "updated_at",
+    "title",
+    "description",
+    "requester",
+    "routing",
+    "checklist",
+    "payload",
+)
 _insertion = Insertion(task_queue, COLUMNS)
 
 
@@ -102,11 +125,11 @@ def children(tx: Tx, parent_id: str) -> list[dict[str, Any]]:
 def counts(tx: Tx) -> dict[tuple[str, str], int]:
     """How many tasks there are by (agent, stage), ended ones left out."""
     statement = (
-        select(t.assigned_agent, t.stage, func.count())
+        select(t.assigned_agent, t.stage, func.count().label("number"))
         .where(t.company_id == COMPANY, t.stage.not_in(("done", "failed", "cancelled")))
         .group_by(t.assigned_agent, t.stage)
     )
-    return {(agent, stage): count for agent, stage, count in tx.execute(statement).tuples()}
+    return {(row.assigned_agent, row.stage): row.number for row in tx.execute(statement)}
 
 
 def put_artifacts(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:

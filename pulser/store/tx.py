@@ -83,7 +83,7 @@ class Tx:
             rows = parameters if isinstance(parameters, list) else [parameters or {}]
             ours = {"company_id": self.company} if "company_id" in statement.table.c else {}
             return self.connection.execute(statement, [{**row, **ours} for row in rows] if isinstance(parameters, list) else {**rows[0], **ours})
-        if isinstance(statement, Update | Delete) and statement.table.name in INSTALLATION:  # type: ignore[attr-defined]
+        if isinstance(statement, Update | Delete) and getattr(statement.table, "name", "") in INSTALLATION:
             return self.connection.execute(statement, parameters)
         if isinstance(parameters, list):
             return self.connection.execute(statement, [{**row, COMPANY.key: self.company} for row in parameters])

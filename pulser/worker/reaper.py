@@ -26,8 +26,13 @@ def sweep(tx: Tx, queue: Queue) -> tuple[int, bool]:
         buried = task.reclaims + 1 > queue.max_reclaims
         stage = "failed" if buried else "approved" if task.stage == "merging" else "queued"
         attempt = {
-            "generation": task.generation, "attempt": task.attempt, "started_at": iso(task.claimed_at), "ended_at": iso(tx.now), "worker_id": task.worker_id, "outcome": "lost",
-        }  # fmt: skip
+            "generation": task.generation,
+            "attempt": task.attempt,
+            "started_at": iso(task.claimed_at),
+            "ended_at": iso(tx.now),
+            "worker_id": task.worker_id,
+            "outcome": "lost",
+        }
         error = (
             {
                 "code": "worker_lost",
@@ -38,9 +43,20 @@ def sweep(tx: Tx, queue: Queue) -> tuple[int, bool]:
             else None
         )
         rows.append(
-            (task.company_id, task.task_id, task.token, stage, not buried, tx.now_value if buried else None, tx.json([*task.attempts, attempt]),
-             error["detail"] if error else None, tx.json(error), 2 if buried else 1, tx.now_value)
-        )  # fmt: skip
+            (
+                task.company_id,
+                task.task_id,
+                task.token,
+                stage,
+                not buried,
+                tx.now_value if buried else None,
+                tx.json([*task.attempts, attempt]),
+                error["detail"] if error else None,
+                tx.json(error),
+                2 if buried else 1,
+                tx.now_value,
+            )
+        )
     versions = claims.reclaim(tx, rows)
     for task, row in zip(silent, rows, strict=True):
         key = (task.company_id, task.task_id)

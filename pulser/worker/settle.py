@@ -134,9 +134,21 @@ def _settlement(tx: Tx, outcome: Outcome, move: Move) -> Settlement:
         attempt["log"] = log_name(task)
     result = outcome.result if outcome.result is not None else task.result
     return Settlement(
-        task.company_id, task.task_id, task.token, move.stage, move.ready, move.available_at, move.completed, move.failures, [*task.attempts, attempt], len(move.events),
-        result, outcome.error, move.waiting_for, move.blockers,
-    )  # fmt: skip
+        task.company_id,
+        task.task_id,
+        task.token,
+        move.stage,
+        move.ready,
+        move.available_at,
+        move.completed,
+        move.failures,
+        [*task.attempts, attempt],
+        len(move.events),
+        result,
+        outcome.error,
+        move.waiting_for,
+        move.blockers,
+    )
 
 
 def log_name(task: Claimed) -> str:
@@ -149,9 +161,17 @@ def _keep_files(tx: Tx, outcome: Outcome) -> None:
 
     def row(artifact: Artifact, name: str, kind: str) -> dict[str, Any]:
         return {
-            "company_id": task.company_id, "task_id": task.task_id, "name": name, "attempt": task.attempt, "generation": task.generation, "kind": kind,
-            "sha256": artifact.sha256, "size_bytes": artifact.size_bytes, "media_type": artifact.media_type, "created_at": tx.now,
-        }  # fmt: skip
+            "company_id": task.company_id,
+            "task_id": task.task_id,
+            "name": name,
+            "attempt": task.attempt,
+            "generation": task.generation,
+            "kind": kind,
+            "sha256": artifact.sha256,
+            "size_bytes": artifact.size_bytes,
+            "media_type": artifact.media_type,
+            "created_at": tx.now,
+        }
 
     rows = [row(artifact, artifact.name, "file") for artifact in outcome.artifacts]
     if outcome.log is not None:
