@@ -31,8 +31,8 @@ def scratch(out: Path) -> Path:
     return folder
 
 
-def connect(folder: Path, database: Path | None = None, *, locked: bool = False, allowed: tuple[Path, ...] = ()) -> duckdb.DuckDBPyConnection:
-    """A connection whose spill files lie in ``folder``.
+def connect(folder: Path | None, database: Path | None = None, *, locked: bool = False, allowed: tuple[Path, ...] = ()) -> duckdb.DuckDBPyConnection:
+    """A connection whose spill files lie in ``folder``; None: it never spills.
 
     ``locked``: no file, network, extension or setting can be reached through it, whatever the SQL says; only the files
     in ``allowed``, besides the database itself.
@@ -42,7 +42,7 @@ def connect(folder: Path, database: Path | None = None, *, locked: bool = False,
     config: dict[str, Any] = {
         "memory_limit": MEMORY,
         "threads": THREADS,
-        "temp_directory": str(folder / "spill"),
+        "temp_directory": str(folder / "spill") if folder else "",
         "max_temp_directory_size": SPILL,
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",

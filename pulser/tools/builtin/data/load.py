@@ -44,7 +44,7 @@ def load_of(args: Json, result: Json) -> Load:
 
 def staged_rows(staged: Path, load: Load, shapes: dict[str, str]) -> Iterator[list[tuple[Any, ...]]]:
     """The rows in batches, each column as the SQL in ``shapes`` says (by name), else as it is. Only ``staged`` can be read."""
-    link = connect(staged.parent, locked=True, allowed=(staged,))
+    link = connect(None, locked=True, allowed=(staged,))
     try:
         parts = ", ".join(shapes.get(name, quote(name)) for name in load.names)
         cursor = link.execute(f"SELECT {parts} FROM read_parquet({text(str(staged))})")

@@ -256,7 +256,8 @@ TO_POSTGRES = {"kind": "postgres", "table": "people", "name": "warehouse"}
 
 
 def test_postgres_gets_exact_types_and_a_primary_key(tmp_path: Path, warehouse: FakeInstallation) -> None:
-    content = 'id,n,d,h,f,b,day,at,z,s\n1,5,1.10,12345678901234567890123,1e-7,yes,2024-02-29,2024-01-01 10:00:00.5,2024-01-01T10:00:00+02:00,"it\'s \\ \ttab\n"\n2,,,,,,,,,\n'
+    content = "id,n,d,h,f,b,day,at,z,s\n"
+    content += '1,5,1.10,12345678901234567890123,1e-7,yes,2024-02-29,2024-01-01 10:00:00.5,2024-01-01T10:00:00+02:00,"it\'s \\ \ttab\n"\n2,,,,,,,,,\n'
     assert counts(load(tmp_path, content, TO_POSTGRES, warehouse, key=["id"])) == (2, 0, 0)
     got = rows(warehouse, "SELECT n, d::text, h::text, f::text, b, day::text, at::text, (z AT TIME ZONE 'UTC')::text, s FROM people ORDER BY id")
     assert got[0] == (5, "1.10", "12345678901234567890123", "1e-07", True, "2024-02-29", "2024-01-01 10:00:00.5", "2024-01-01 08:00:00", "it's \\ \ttab\n")
