@@ -19,7 +19,7 @@ from typing import Any, Self, Unpack
 from pulser.client.answers import Agent, Artifact, Attempt, Event, File, Filters, Json, Submitted, Task, TaskFields, TaskRequest
 from pulser.client.wire import Wire, frames, pause
 from pulser.core.clock import monotonic
-from pulser.core.errors import Gone, Unavailable
+from pulser.core.errors import BadInput, Gone, Unavailable
 from pulser.core.task import STATUS, TERMINAL
 
 __all__ = ["Client", "Agent", "Artifact", "Attempt", "Event", "File", "Filters", "Json", "Submitted", "Task", "TaskFields", "TaskRequest", "SETTLED"]
@@ -27,21 +27,26 @@ __all__ = ["Client", "Agent", "Artifact", "Attempt", "Event", "File", "Filters",
 API = "/api/v1"
 SETTLED = frozenset({STATUS[stage] for stage in TERMINAL} | {"in_review"})  # what wait() waits for
 WAIT_S = 25.0  # one long poll
+BEGINNING = "1970-01-01T00:00:00Z"
 
 
 class Client:
     """A connection to one Pulser. Synchronous, for one thread at a time; close it, or use it as a context manager.
 
     ``url``: else ``PULSER_URL``, else this machine's at ``PULSER_PORT``. ``token``: else ``PULSER_API_KEY``, else, towards this machine only,
-    the file ``token`` of the data folder. ``timeout`` is in seconds, per answer. ``retries`` are for what may be repeated.
+    the file ``token`` of the data folder (``data_dir``). ``timeout`` is in seconds, per answer. ``retries`` are for what may be repeated.
     """
 
-    def __init__(self, url: str | None = None, token: str | None = None, timeout: float = 30.0, *, retries: int = 4, transport: Any = None) -> None:
+    def __init__(
+        self, url: str | None = None, token: str | None = None, timeout: float = 30.0, *, retries: int = 4, data_dir: Path | None = None, transport: Any = None
+    ) -> None:
         from pulser.app.settings import load
 
         settings = load().settings
         address = url or settings.server.url or f"http://127.0.0.1:{settings.server.port}"
-        self._wire = Wire(address, token or settings.server.api_key, settings.store.data_dir / "token", timeout, retries, transport)
+        if not address.startswith(("http://", "https://")):
+            raise BadInput(f"{address[:200]!r} is not the address of a Pulser", hint="Write http://… or https://…")
+        self._wire = Wire(address, token or settings.server.api_key, (data_dir or settings.store.data_dir) / "token", timeout, retries, transport)
 
     def __enter__(self) -> Self:
         return self
@@ -120,7 +125,8 @@ class Client:
 
     def transition(self, task_id: str, to: str, note: str | None = None) -> Task:
         """Move it on the board: ``approved``, ``queued`` (send back), ``failed`` (reject) or ``cancelled``."""
-        return self._move(task_id, "transition", {"to": to} | ({"note": note} if note else {}))
+        self._post(f"/tasks/{_part(task_id)}/transition", {"to": to} | ({"note": note} if note else {}))
+        return self.task(task_id)
 
     def update(self, task_id: str, **fields: Unpack[TaskFields]) -> Task:
         """Change title, description, priority or checklist."""
@@ -174,15 +180,20 @@ class Client:
     def events(
         self, *, after: str | None = None, task_id: str | None = None, kind: str | None = None, actor: str | None = None, limit: int | None = None
     ) -> Iterator[Event]:
-        """Events after a cursor or an RFC 3339 time, oldest first, page after page, up to now."""
-        params = {"after": after, "task_id": task_id, "kind": kind, "actor": actor}
-        while True:
+        """Events after a cursor or an RFC 3339 time (the beginning if not given), oldest first, page after page, up to now."""
+        params = {"after": after or BEGINNING, "task_id": task_id, "kind": kind, "actor": actor}
+        while limit is None or limit > 0:
             page = self._get("/events", {**params, "limit": min(limit or 200, 200)})
             yield from page["items"]
             limit = None if limit is None else limit - len(page["items"])
-            if not page["items"] or not page.get("next") or page["next"] == params["after"] or (limit is not None and limit <= 0):
+            if not page["items"]:
                 return
             params["after"] = page["next"]
+
+    def latest_events(self, limit: int = 100, *, task_id: str | None = None, kind: str | None = None, actor: str | None = None) -> list[Event]:
+        """The newest events (up to 500), oldest of them first."""
+        items: list[Event] = self._get("/events", {"task_id": task_id, "kind": kind, "actor": actor, "limit": limit})["items"]
+        return items[::-1]
 
     def tail(
         self, *, since: str | None = None, task_id: str | None = None, kind: str | None = None, actor: str | None = None, retries: int | None = None
@@ -203,6 +214,7 @@ class Client:
                             raise Gone("events after this cursor have been pruned", hint="Start again without a cursor.")
                         if frame.get("data"):
                             yield _event(frame["data"])
+                raise Unavailable("the stream ended")  # the server stops, or dropped a slow reader
             except Unavailable as error:
                 failures += 1
                 if retries is not None and failures > retries:
@@ -244,8 +256,8 @@ class Client:
 
     def start_link(self) -> str:
         """A link that opens the console signed in; works once, within 15 minutes."""
-        link: str = self._post("/session/link")["url"]
-        return link if "://" in link else self.url + link
+        secret = self._wire.ask("POST", "/session/link", json={}).json()["secret"]
+        return f"{self.url}/#start={secret}"
 
     # ---- the wire
 
@@ -255,8 +267,8 @@ class Client:
     def _post(self, path: str, body: Any = None, *, key: str | None = None, again: bool = False) -> Any:
         return self._wire.ask("POST", API + path, json=body, headers={"Idempotency-Key": key} if key else {}, again=again or bool(key)).json()
 
-    def _move(self, task_id: str, verb: str, body: Any = None) -> Task:
-        task: Task = self._post(f"/tasks/{_part(task_id)}/{verb}", body)
+    def _move(self, task_id: str, verb: str) -> Task:
+        task: Task = self._post(f"/tasks/{_part(task_id)}/{verb}", {})
         return task
 
     def _pages(self, path: str, filters: Json, limit: int | None) -> Iterator[Task]:

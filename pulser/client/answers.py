@@ -120,9 +120,9 @@ class Agent(TypedDict):
     name: str
     role: str
     description: str
-    task_types: Any
+    task_types: list[Json]  # task_type, default_action, time_limit_s
     skills: list[str]
-    actions: Any
+    actions: list[Json]  # action, tool, summary
     paused: bool
     load: Json
     instances: list[Json]
@@ -138,6 +138,7 @@ class Event(TypedDict):
     event: str  # the kind
     actor: str
     target: str
+    says: str  # the same as a sentence
     details: Json
 
 

@@ -107,12 +107,13 @@ class Stream:
     def __enter__(self) -> Any:
         try:
             response = self._open.__enter__()
-            if not response.is_success:
-                response.read()
-                raise problem(response)
-            return response
+            if response.is_success:
+                return response
+            response.read()
         except lost() as error:
             raise self._wire.unreachable(error) from None
+        self._open.__exit__(None, None, None)
+        raise problem(response)
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self._open.__exit__(kind, error, trace)
