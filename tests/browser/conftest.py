@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,7 @@ class Site:
 
     url: str
     app: Any
-    loop: Any
+    loop: asyncio.AbstractEventLoop
 
     @property
     def world(self) -> World:
@@ -43,35 +45,32 @@ class Site:
         return found
 
     def do(self, work: Callable[..., Any], *args: Any, **more: Any) -> Any:
-        import asyncio
-
         async def run() -> Any:
             return work(*args, **more)
 
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
 
 
-@pytest.fixture(scope="session")
-def served() -> Iterator[Site]:
-    app = build(World())
+@contextmanager
+def serving(app: Any) -> Iterator[tuple[str, asyncio.AbstractEventLoop]]:
+    """Serve ``app`` from a thread of its own: its address, and its loop."""
     server = _Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
-    loops: list[Any] = []
-
-    def run() -> None:
-        import asyncio
-
-        loop = asyncio.new_event_loop()
-        loops.append(loop)
-        loop.run_until_complete(server.serve())
-        loop.close()
-
-    thread = threading.Thread(target=run, daemon=True)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(),), daemon=True)
     thread.start()
     assert server.ready.wait(20)
     port = server.servers[0].sockets[0].getsockname()[1]
-    yield Site(f"http://127.0.0.1:{port}", app, loops[0])
+    yield f"http://127.0.0.1:{port}", loop
     server.should_exit = True
     thread.join(10)
+    loop.close()
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[Site]:
+    app = build(World())
+    with serving(app) as (url, loop):
+        yield Site(url, app, loop)
 
 
 @pytest.fixture

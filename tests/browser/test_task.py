@@ -58,6 +58,7 @@ def test_artifacts_are_shown_as_what_they_are_and_run_nothing(page: Page, site: 
         preview.locator("summary").click()
     markdown, svg, html, json = page.get_by_test_id("preview").all()
     expect(markdown.get_by_role("cell", name="species")).to_be_visible()
+    expect(markdown.get_by_role("cell", name="body_mass_g")).to_be_visible()
     expect(markdown).to_contain_text("<script>window.hacked=1</script>")
     expect(markdown.get_by_role("link")).to_have_count(0)  # javascript: is no place to go
     expect(svg.get_by_role("img", name="chart.svg")).to_be_visible()

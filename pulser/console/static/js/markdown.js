@@ -6,7 +6,7 @@ function make(name, ...children) {
   return element;
 }
 
-const INLINE = /(`+)(.+?)\1|\*\*(.+?)\*\*|__(.+?)__|\*([^*\s][^*]*)\*|!?\[([^\]]*)\]\(([^)\s]+)[^)]*\)/;
+const INLINE = /\\([!-/:-@[-`{-~])|(`+)(.+?)\2|\*\*(.+?)\*\*|__(.+?)__|\*([^*\s][^*]*)\*|!?\[([^\]]*)\]\(([^)\s]+)[^)]*\)/;
 
 function inline(text) {
   const out = [];
@@ -14,8 +14,9 @@ function inline(text) {
     const hit = INLINE.exec(rest);
     if (!hit) { out.push(rest); break; }
     if (hit.index) out.push(rest.slice(0, hit.index));
-    const [all, , code, strong, strong2, soft, label, target] = hit;
-    if (code !== undefined) out.push(make("code", code));
+    const [all, escaped, , code, strong, strong2, soft, label, target] = hit;
+    if (escaped) out.push(escaped);
+    else if (code !== undefined) out.push(make("code", code));
     else if (strong ?? strong2) out.push(make("strong", ...inline(strong ?? strong2)));
     else if (soft) out.push(make("em", ...inline(soft)));
     else if (all.startsWith("!")) out.push(label);
