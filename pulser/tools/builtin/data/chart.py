@@ -50,6 +50,12 @@ def svg(title: str, description: str, body: str, width: int = 480, height: int =
     )
 
 
+def alone(picture: str) -> str:
+    """The picture as a file of its own, where no page gives it colours: dark or light as the reader's system is."""
+    style = ":root{color:#161616;background:#fff}@media(prefers-color-scheme:dark){:root{color:#f4f4f4;background:#161616}}"
+    return picture.replace("<title", f"<style>{style}</style><title", 1)
+
+
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Round numbers between ``low`` and ``high``."""
     span = high - low

@@ -16,7 +16,7 @@ h1{font-size:26px;font-weight:400;margin:0 0 4px}h2{font-size:19px;font-weight:5
 p.sub{color:var(--soft);margin:0 0 16px}
 table{border-collapse:collapse;width:100%;font-size:13px}
 th,td{text-align:left;padding:6px 10px;border-bottom:1px solid var(--line);vertical-align:top}th{background:var(--tile);font-weight:600}
-td.n{text-align:right;font-variant-numeric:tabular-nums}.wide{overflow-x:auto}.charts{display:flex;flex-wrap:wrap;gap:16px}
+td.n{text-align:right;font-variant-numeric:tabular-nums}.wide{overflow-x:auto}.charts{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start}
 .charts svg{background:var(--tile);max-width:100%;height:auto}
 .tiles{display:flex;flex-wrap:wrap;gap:12px}.tile{background:var(--tile);padding:10px 16px;min-width:110px}
 .tile b{display:block;font-size:22px;font-weight:400}.tile span{color:var(--soft);font-size:12px}

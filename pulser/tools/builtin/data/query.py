@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulser.core.errors import BadInput
 from pulser.core.tool import Call, Json, Tool
+from pulser.tools.builtin.data.chart import alone
 from pulser.tools.builtin.data.engine import batches, connect, deadline, one, quote, scratch, text
 from pulser.tools.builtin.data.page import notes, page, table, tiles
 from pulser.tools.builtin.data.picture import KINDS, draw
@@ -142,7 +143,7 @@ def _result(call: Call, args: Json, loaded: list[Loaded], columns: list[Json], k
         remarks.append(f"There are more than {MAX_RESULT_ROWS:,} rows; these are the first.")
     picture = draw(args.get("chart"), columns, kept)
     if picture:
-        call.artifact("chart.svg", "image/svg+xml").write_text(picture, encoding="utf-8")
+        call.artifact("chart.svg", "image/svg+xml").write_text(alone(picture), encoding="utf-8")
         if count > len(kept):
             remarks.append(f"The chart shows the first {len(kept):,} rows.")
     found: Json = {
