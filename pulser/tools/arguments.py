@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import jsonschema_rs
-import msgspec
 
 from pulser.core.errors import BadInput, CredentialInPayload
 from pulser.core.tool import Json, Tool
-from pulser.tools.credentials import MAYBE, why_secret
+from pulser.tools.credentials import is_itself, is_secret_name, shape_of
 
 DEPTH_LIMIT = 64
 ERRORS_SHOWN = 50
@@ -55,23 +54,43 @@ def check_json(value: Any, pointer: str = "", raw: bytes | None = None) -> None:
         _raise(problems, "the value is not JSON that can be kept")
 
 
-def refuse_credentials(value: Any, pointer: str = "/payload", raw: bytes | None = None) -> None:
+def refuse_credentials(value: Any, pointer: str = "/payload") -> None:
     """Raise :class:`CredentialInPayload` if anything in ``value`` looks like a secret; what was found is named, never shown."""
-    text = raw
-    if text is None:
-        try:
-            text = msgspec.json.encode(value)
-        except (UnicodeEncodeError, TypeError, msgspec.MsgspecError):
-            text = None
-    if text is not None and not MAYBE.search(text):
+    if not _suspicious(value):
         return
-    errors = [{"pointer": where or "/", "detail": why} for where, key, text_found in _texts(value, pointer) if (why := why_secret(key, text_found))]
+    errors = [{"pointer": where or "/", "detail": why} for where, name, text in _texts(value, pointer) if (why := _why_secret(name, text))]
     if errors:
         raise CredentialInPayload(
             f"{errors[0]['pointer']} {errors[0]['detail']}",
             hint="Payloads are kept and shown. Name a load target or a connection from the settings instead.",
             errors=errors[:ERRORS_SHOWN],
         )
+
+
+def _suspicious(value: Any) -> bool:
+    """A quick look without pointers; True if a second one is due."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            if shape_of(item):
+                return True
+        elif isinstance(item, Mapping):
+            for name, inner in item.items():
+                if (inner and is_secret_name(name) and isinstance(inner, (str, list))) or shape_of(name):
+                    return True
+                if isinstance(inner, (str, Mapping, list)):
+                    waiting.append(inner)
+        elif isinstance(item, list):
+            waiting.extend(item)
+    return False
+
+
+def _why_secret(name: str, text: str) -> str:
+    if name and is_secret_name(name) and is_itself(text):
+        return f"is a text under the name {name[:60]!r}"
+    what = shape_of(text)
+    return f"contains what looks like {what}" if what else ""
 
 
 def _plain(raw: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import timeit
 
 import pytest
@@ -62,6 +63,12 @@ def test_defaults_of_the_schema_are_filled_in_and_given_values_kept():
     assert with_defaults(ECHO, {"text": "x", "times": 2}) == {"text": "x", "times": 2}
 
 
+def test_a_kilobyte_of_text_is_looked_through_in_a_few_microseconds():
+    value = {"text": "lorem ipsum dolor sit amet, consectetur adipiscing elit. " * 18, "n": 1}
+    best = min(timeit.repeat(lambda: refuse_credentials(value), number=500, repeat=5)) / 500
+    assert best < 20e-6, f"{best * 1e6:.1f} µs"
+
+
 def test_the_check_of_a_small_payload_costs_less_than_ten_microseconds():
     args = {"sleep_ms": 5}
     raw = json.dumps(args).encode()
@@ -69,7 +76,7 @@ def test_the_check_of_a_small_payload_costs_less_than_ten_microseconds():
     def submit() -> None:
         check(SCHEMA, args)
         check_json(args, raw=raw)
-        refuse_credentials(args, raw=raw)
+        refuse_credentials(args)
 
     submit()
     best = min(timeit.repeat(submit, number=2000, repeat=5)) / 2000
@@ -134,18 +141,20 @@ JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9." + "eyJzdWIiOiIxMjM0NTY3ODkwIn0." +
     ],
 )
 def test_what_looks_like_a_credential_is_refused_and_never_repeated(value, pointer):
-    for raw in (None, json.dumps(value).encode(), json.dumps(value).replace("/", "\\/").encode()):
-        with pytest.raises(CredentialInPayload) as caught:
-            refuse_credentials(value, raw=raw)
-        error = caught.value.fields["errors"][0]
-        assert error["pointer"] == pointer
-        assert "hunter2" not in str(caught.value.fields) and "pw@" not in str(caught.value.fields)
+    with pytest.raises(CredentialInPayload) as caught:
+        refuse_credentials(value)
+    error = caught.value.fields["errors"][0]
+    assert error["pointer"] == pointer
+    assert "hunter2" not in str(caught.value.fields) and "pw@" not in str(caught.value.fields)
 
 
-def test_an_escape_in_the_raw_text_does_not_hide_a_key():
-    raw = b'{"p\\u0061ssword": "hunter2"}'
-    with pytest.raises(CredentialInPayload):
-        refuse_credentials(json.loads(raw), raw=raw)
+@pytest.mark.parametrize(
+    "text", ["a://" + "x:" * 120_000, "@://a?key=$" * 23_000, "sk-" * 85_000, "eyJ." * 64_000, "gh" + "_" * 250_000, "@" + ("a" * 30 + "://") * 8_000]
+)
+def test_a_hostile_text_costs_no_more_than_a_long_one(text: str):
+    began = time.perf_counter()
+    refuse_credentials({"text": text})
+    assert time.perf_counter() - began < 0.25
 
 
 @pytest.mark.parametrize(
@@ -165,4 +174,3 @@ def test_an_escape_in_the_raw_text_does_not_hide_a_key():
 )
 def test_what_only_mentions_credentials_is_accepted(value):
     refuse_credentials(value)
-    refuse_credentials(value, raw=json.dumps(value).encode())
