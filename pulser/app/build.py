@@ -136,6 +136,8 @@ async def _sweep(parts: Parts, pool: Pool) -> None:
                 await asyncio.to_thread(housekeeping.tidy, store, parts.blobs, settings)
         except PulserError as error:
             log.error("sweep failed", error=error.detail)
+        except Exception:  # without the sweep no retry comes due and no lease is taken back: it goes on whatever happens
+            log.exception("sweep failed")
         pool.wake()  # work that came from another process costs at most one period
         if not more:
             with contextlib.suppress(TimeoutError):

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, exists, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from pulser.core.errors import BadInput, NotFound, TooLarge
 from pulser.store.store import Store
@@ -180,6 +180,6 @@ def _chunk(tx: Tx, digest: str, n: int) -> bytes | None:
 
 
 def _drop_orphans(tx: Tx) -> list[str]:
-    named = exists(select(a.sha256).where(a.company_id == COMPANY, a.sha256 == f.sha256))
-    statement = delete(files).where(f.company_id == COMPANY, f.name == "", f.created_at < tx.now - timedelta(days=1), ~named).returning(f.sha256)
+    named = select(a.sha256).where(a.company_id == COMPANY)  # not correlated: the guard reads each SELECT by itself
+    statement = delete(files).where(f.company_id == COMPANY, f.name == "", f.created_at < tx.now - timedelta(days=1), f.sha256.not_in(named)).returning(f.sha256)
     return list(tx.execute(statement).scalars())
