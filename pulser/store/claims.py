@@ -98,74 +98,51 @@ class Settlement:
     blockers: int = 0
 
 
+_KEY = ("company_id", "task_id", "token")
+_HELD = "t.stage IN ('claimed', 'in_progress', 'merging')"
+_ANSWER = ("company_id", "task_id", "version", "dependents")
+_ENDED = {
+    "version": "t.version + d.version",
+    "lease_expires_at": "NULL",
+    "progress": "NULL",
+    "updated_at": "d.updated_at",
+    "attempts": "d.attempts",
+    "result": "d.result",
+}
+
+_DONE = Change(  # most tasks end so; binding the NULLs of the others costs SQLite's driver more than the values
+    task_queue,
+    key=_KEY,
+    data=(*_KEY, "attempts", "result", "version", "updated_at"),
+    sets={**_ENDED, "stage": "'done'", "completed_at": "d.updated_at", "error_message": "NULL", "error": "NULL"},
+    where=_HELD,
+    returning=_ANSWER,
+)
+_OTHER = ("stage", "ready", "available_at", "completed_at", "retry_count", "error_message", "error", "waiting_for", "blockers")
 _SETTLE = Change(
     task_queue,
-    key=("company_id", "task_id", "token"),
-    data=(
-        "company_id",
-        "task_id",
-        "token",
-        "stage",
-        "ready",
-        "available_at",
-        "completed_at",
-        "retry_count",
-        "attempts",
-        "error_message",
-        "error",
-        "result",
-        "waiting_for",
-        "blockers",
-        "version",
-        "updated_at",
-    ),
-    sets={
-        "stage": "d.stage",
-        "ready": "d.ready",
-        "available_at": "d.available_at",
-        "completed_at": "d.completed_at",
-        "retry_count": "t.retry_count + d.retry_count",
-        "attempts": "d.attempts",
-        "error_message": "d.error_message",
-        "error": "d.error",
-        "result": "d.result",
-        "waiting_for": "d.waiting_for",
-        "blockers": "d.blockers",
-        "version": "t.version + d.version",
-        "updated_at": "d.updated_at",
-        "lease_expires_at": "NULL",
-        "progress": "NULL",
-    },
-    where="t.stage IN ('claimed', 'in_progress', 'merging')",
-    returning=("company_id", "task_id", "version", "dependents"),
+    key=_KEY,
+    data=(*_KEY, "attempts", "result", "version", "updated_at", *_OTHER),
+    sets={**_ENDED, **{name: f"d.{name}" for name in _OTHER}, "retry_count": "t.retry_count + d.retry_count"},
+    where=_HELD,
+    returning=_ANSWER,
 )
 
 
 def settle(tx: Tx, settlements: Sequence[Settlement]) -> dict[tuple[str, str], tuple[int, int]]:
     """Write the ends of attempts whose lease still holds: ``(company, task) → (version, dependents)``. Who is missing has lost its lease."""
     now = tx.now_value
-    rows = [
-        (
-            s.company_id,
-            s.task_id,
-            s.token,
-            s.stage,
-            s.ready,
-            tx.time(s.available_at),
-            now if s.completed else None,
-            s.failures,
-            tx.json(s.attempts),
-            s.error["detail"] if s.error else None,
-            tx.json(s.error),
-            tx.json(s.result),
-            s.waiting_for,
-            s.blockers,
-            s.events,
-            now,
-        )
-        for s in settlements
-    ]
-    return {(row[0], row[1]): (row[2], row[3]) for row in update_many(tx, _SETTLE, rows)}
+    done: list[tuple[Any, ...]] = []
+    other: list[tuple[Any, ...]] = []
+    for s in settlements:
+        row = (s.company_id, s.task_id, s.token, tx.json(s.attempts), tx.json(s.result), s.events, now)
+        if s.stage == "done":
+            done.append(row)
+            continue
+        times = (tx.time(s.available_at), now if s.completed else None)
+        error = (s.error["detail"] if s.error else None, tx.json(s.error))
+        other.append((*row, s.stage, s.ready, *times, s.failures, *error, s.waiting_for, s.blockers))
+    return {(row[0], row[1]): (row[2], row[3]) for row in [*update_many(tx, _DONE, done), *update_many(tx, _SETTLE, other)]}
 
 
 _RENEW = Change(
@@ -254,7 +231,7 @@ def reclaim(tx: Tx, rows: Sequence[tuple[Any, ...]]) -> dict[tuple[str, str], tu
 
 
 _DUE = """UPDATE task_queue SET ready = {true}, updated_at = {now} WHERE {key} IN (SELECT {key} FROM task_queue
- WHERE stage = 'queued' AND {not_ready}
+ WHERE stage IN ('queued', 'approved') AND {not_ready}
  AND available_at IS NOT NULL AND available_at <= {now} ORDER BY available_at LIMIT 1000{lock}) RETURNING assigned_agent"""
 
 
@@ -268,10 +245,13 @@ def release_due(tx: Tx) -> set[str]:
     return {row[0] for row in rows}
 
 
+_NEXT_DUE = "SELECT min(available_at) FROM task_queue WHERE stage IN ('queued', 'approved') AND {not_ready} AND available_at IS NOT NULL"
+
+
 def next_due(tx: Tx) -> datetime | None:
     """When the next delayed task becomes claimable."""
     not_ready = "ready = 0" if tx.sqlite else "NOT ready"
-    [[value]] = tx.raw(f"SELECT min(available_at) FROM task_queue WHERE stage = 'queued' AND {not_ready} AND available_at IS NOT NULL", (), "task_queue")
+    [[value]] = tx.raw(_NEXT_DUE.format(not_ready=not_ready), (), "task_queue")
     return tx.instant(value)
 
 

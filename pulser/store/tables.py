@@ -153,7 +153,7 @@ Index(
     sqlite_where=text("ready = 1 AND priority = 'critical'"),
     postgresql_where=text("ready AND priority = 'critical'"),
 )
-_delayed = "stage = 'queued' AND ready = 0 AND available_at IS NOT NULL"
+_delayed = "stage IN ('queued', 'approved') AND ready = 0 AND available_at IS NOT NULL"
 Index("task_queue_delayed", task_queue.c.available_at, sqlite_where=text(_delayed), postgresql_where=text(_delayed.replace("ready = 0", "NOT ready")))
 Index(
     "task_queue_leased", task_queue.c.lease_expires_at, sqlite_where=text("lease_expires_at IS NOT NULL"), postgresql_where=text("lease_expires_at IS NOT NULL")

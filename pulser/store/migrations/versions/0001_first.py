@@ -235,8 +235,8 @@ def upgrade() -> None:
         "task_queue",
         ["available_at"],
         unique=False,
-        sqlite_where=sa.text("stage = 'queued' AND ready = 0 AND available_at IS NOT NULL"),
-        postgresql_where=sa.text("stage = 'queued' AND NOT ready AND available_at IS NOT NULL"),
+        sqlite_where=sa.text("stage IN ('queued', 'approved') AND ready = 0 AND available_at IS NOT NULL"),
+        postgresql_where=sa.text("stage IN ('queued', 'approved') AND NOT ready AND available_at IS NOT NULL"),
     )
     op.create_index(
         "task_queue_leased",
