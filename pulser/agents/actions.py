@@ -24,5 +24,5 @@ def check_payload(tool: str, args: dict[str, Any], raw: str, *, pointer: str) ->
     """Raise :class:`~pulser.core.errors.BadInput` unless ``args`` (``raw`` is their JSON) fit ``tool`` and carry no credential."""
     text = raw.encode()
     arguments.check_json(args, pointer, text)
-    arguments.refuse_credentials(args, pointer, text)
+    arguments.refuse_credentials(args, pointer)
     arguments.check(OWN[tool] if tool in OWN else registry.get(tool), args, pointer)

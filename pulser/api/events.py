@@ -40,7 +40,7 @@ async def page(
     else:
         cursor = before
         items = await store.read(feed.before, before or None, limit, wanted, company=company)
-    return Response(_encode({"items": items, "next": items[-1]["cursor"] if items else cursor or feed.START}), media_type="application/json")
+    return Response(_encode({"items": items, "next": items[-1]["cursor"] if items else cursor or None}), media_type="application/json")
 
 
 @router.get("/events/tail", summary="Follow the log", responses={200: {"content": {"text/event-stream": {}}}}, response_class=StreamingResponse)

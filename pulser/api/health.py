@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 import msgspec
@@ -21,6 +22,7 @@ from pulser.web import metrics
 from pulser.web.caller import caller, writer
 
 router = APIRouter(tags=["health"])
+CHECK_S = 2.0  # whoever asks whether all is well wants to hear it also when it is not
 
 
 @router.get("/healthz", summary="Is the process alive?")
@@ -36,9 +38,10 @@ async def health(request: Request) -> Response:
     checks = await _checks(r)
     live: dict[str, int] = {spec.name: 0 for spec in r.registry.agents()}
     try:
-        for row in await r.store.read(instances.alive, scope="engine"):
-            live[row["agent"]] = live.get(row["agent"], 0) + bool(row["alive"])
-    except PulserError:
+        async with asyncio.timeout(CHECK_S):
+            for row in await r.store.read(instances.alive, scope="engine"):
+                live[row["agent"]] = live.get(row["agent"], 0) + bool(row["alive"])
+    except (PulserError, TimeoutError):
         checks["database"] = "unreachable"
     shown = {name: {"status": "healthy" if count else "absent", "instances": count} for name, count in sorted(live.items())}
     return _json({"ok": all(value == "ok" for value in checks.values()), "version": __version__, "checks": checks, "agents": shown})
@@ -55,8 +58,11 @@ async def readyz(request: Request) -> Response:
 async def _checks(r: Room) -> dict[str, str]:
     checks: dict[str, str] = {"writer": "ok" if r.store.alive else "a database thread has died"}
     try:
-        await r.store.write(_touch, scope="engine")
+        async with asyncio.timeout(CHECK_S):
+            await r.store.write(_touch, scope="engine")
         checks["database"] = "ok"
+    except TimeoutError:
+        checks["database"] = f"no answer for {CHECK_S:.0f} s"
     except PulserError as error:
         checks["database"] = error.detail
     if r.pool is not None:

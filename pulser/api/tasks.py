@@ -173,7 +173,7 @@ async def artifact(request: Request, task_id: str, name: str) -> Response:
     if row is None:
         raise NotFound(f"{task_id[:60]} has no artifact {name[:200]!r}", hint="GET /api/v1/tasks/{id} lists them.")
     path = await asyncio.to_thread(r.blobs.path, actor.company_id, row["sha256"])
-    headers = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:", "ETag": f'"{row["sha256"]}"'}
+    headers = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'", "ETag": f'"{row["sha256"]}"'}
     inline = row["media_type"].split(";")[0] in ("text/plain", "text/markdown", "application/json", "image/svg+xml", "image/png", "text/html", "text/csv")
     media_type = row["media_type"] if inline else "application/octet-stream"
     return FileResponse(

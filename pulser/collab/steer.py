@@ -165,10 +165,10 @@ def transition(tx: Tx, task_id: str, to: Stage, note: str = "") -> tuple[str, st
     """Move a card by hand: approve, send back, reject, cancel, or queue again; returns the old and the new stage."""
     row = found(tx, task_id)
     old: Stage = row["stage"]
-    check_move(old, to)
     by_hand = sorted(stage for stage in MOVES[old] if stage in BY_HAND and (stage != "queued" or old in ("review", "failed", "cancelled")))
     if to not in by_hand:
-        raise IllegalMove(f"only a worker moves a task from {old} to {to}", hint=f"By hand: {', '.join(by_hand) or 'nothing'}.", stage=old, allowed=by_hand)
+        why = f"only a worker moves a task from {old} to {to}" if to in MOVES[old] else f"a task that is {old} cannot become {to}"
+        raise IllegalMove(why, hint=f"By hand: {', '.join(by_hand) or 'nothing'}.", stage=old, allowed=by_hand)
     if to == "cancelled":
         cancel(tx, task_id, note)
     elif old in ("failed", "cancelled"):

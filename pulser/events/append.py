@@ -18,12 +18,29 @@ def emit(
     company_id: str,
     target: str,
     version: int | None = None,
-    details: dict[str, Any] | None = None,
+    details: dict[str, Any] | str | None = None,
     *,
     before: str | None = None,
     after: str | None = None,
     by: str | None = None,
 ) -> None:
-    """Tell ``event`` (a name of the catalogue) of ``target``. ``before`` and ``after`` are JSON text; ``by`` overrides the transaction's actor."""
+    """Tell ``event`` (a name of the catalogue) of ``target``; ``by`` overrides the transaction's actor.
+
+    ``before`` and ``after`` are JSON text, and ``details`` may be: the hot path writes its few fields by hand.
+    """
     who = tx.actor
-    tx.events.append((company_id, tx.now_value, event, by or who.name, target, version, who.request_id, who.origin, before, after, tx.json(details)))
+    tx.events.append(
+        (
+            company_id,
+            tx.now_value,
+            event,
+            by or who.name,
+            target,
+            version,
+            who.request_id,
+            who.origin,
+            before,
+            after,
+            details if isinstance(details, str) else tx.json(details),
+        )
+    )

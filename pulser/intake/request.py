@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pulser.agents.actions import check_payload
 from pulser.agents.registry import Registry
-from pulser.agents.route import decide
+from pulser.agents.route import Decision, decide
 from pulser.core.errors import BadInput, Malformed, TooLarge, UnknownName
 from pulser.core.settings import Queue
 from pulser.core.task import Priority
@@ -100,7 +101,8 @@ class Draft:
     agent: str
     priority: Priority
     payload: str  # JSON
-    routing: dict[str, Any]
+    routing: str  # JSON: the decision
+    routing_told: str  # JSON: what the event says of it
     time_limit_s: float
     max_retries: int
     review: bool
@@ -118,6 +120,11 @@ class Draft:
 
 
 _encode = msgspec.json.Encoder().encode
+
+
+@lru_cache(maxsize=4096)
+def _as_json(decision: Decision) -> tuple[str, str]:
+    return _encode(decision).decode(), _encode({"agent": decision.agent, "rule": decision.rule, "reason": decision.reason}).decode()
 
 
 def draft(request: TaskRequest, registry: Registry, queue: Queue, *, pointer: str = "") -> Draft:
@@ -139,13 +146,15 @@ def draft(request: TaskRequest, registry: Registry, queue: Queue, *, pointer: st
             hint="Upload the data with POST /api/v1/files and name it as file:<sha256>.",
         )
     check_payload(action.tool, {**action.defaults, **args}, payload, pointer=f"{pointer}/payload")
+    routing, routing_told = _as_json(decision)
     return Draft(
         task_type=decision.task_type,
         action=name,
         agent=decision.agent,
         priority=request.priority,
         payload=payload,
-        routing=msgspec.to_builtins(decision),
+        routing=routing,
+        routing_told=routing_told,
         time_limit_s=request.time_limit_s or spec.limit_s(decision.task_type),
         max_retries=request.max_retries if request.max_retries is not None else spec.max_retries if spec.max_retries is not None else queue.max_retries,
         review=request.review if request.review is not None else spec.reviewed(name),

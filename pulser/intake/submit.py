@@ -145,45 +145,18 @@ class Submitter:
         ready = not blockers and not delayed
         run_at = draft.run_at if delayed else None
         version = 3 if blockers else 2
-        rows.append(
-            (
-                company,
-                task_id,
-                draft.task_type,
-                draft.action,
-                draft.priority,
-                draft.agent,
-                stage,
-                ready,
-                tx.time(now + self.ageing[draft.priority]),
-                tx.time(run_at),
-                draft.max_retries,
-                draft.time_limit_s,
-                draft.review,
-                "dependency" if blockers else None,
-                blockers,
-                draft.parent_id,
-                version,
-                tx.now_value,
-                tx.now_value,
-                draft.title,
-                draft.description,
-                draft.requester,
-                tx.json(draft.routing),
-                tx.json(draft.checklist),
-                draft.payload,
-            )
+        row: tuple[Any, ...] = (
+            *(company, task_id, draft.task_type, draft.action, draft.priority, draft.agent, stage, tx.flag(ready), tx.time(now + self.ageing[draft.priority])),
+            *(draft.max_retries, draft.time_limit_s, version, tx.now_value, tx.now_value, draft.routing, draft.payload),
         )
-        emit(
-            tx,
-            "task_submitted",
-            company,
-            task_id,
-            1,
-            {"task_type": draft.task_type, "action": draft.action, "priority": draft.priority, "title": draft.title},
-            after=STAGE["queued"],
+        special = (
+            *(tx.time(run_at), draft.review, "dependency" if blockers else None, blockers, draft.parent_id),
+            *(draft.title, draft.description, draft.requester, tx.json(draft.checklist)),
         )
-        emit(tx, "task_routed", company, task_id, 2, {"agent": draft.agent, "rule": draft.routing["rule"], "reason": draft.routing["reason"]})
+        rows.append(row + special if any(special) else row)
+        told = {"task_type": draft.task_type, "action": draft.action, "priority": draft.priority, "title": draft.title}
+        emit(tx, "task_submitted", company, task_id, 1, told, after=STAGE["queued"])
+        emit(tx, "task_routed", company, task_id, 2, draft.routing_told)
         if blockers:
             emit(tx, "task_waiting", company, task_id, 3, {"waiting_for": "dependency", "on": list(on)}, before=STAGE["queued"], after=STAGE["waiting"])
         if ready:
@@ -199,7 +172,7 @@ class Submitter:
             "estimated_completion": iso(_expected(draft, now)),
             "task_type": draft.task_type,
             "action": draft.action,
-            "routing": draft.routing,
+            "routing": msgspec.Raw(draft.routing.encode()),
             "created_at": iso(now),
         }
         if draft.ref is not None:

@@ -181,5 +181,7 @@ def _chunk(tx: Tx, digest: str, n: int) -> bytes | None:
 
 def _drop_orphans(tx: Tx) -> list[str]:
     named = select(a.sha256).where(a.company_id == COMPANY)  # not correlated: the guard reads each SELECT by itself
-    statement = delete(files).where(f.company_id == COMPANY, f.name == "", f.created_at < tx.now - timedelta(days=1), f.sha256.not_in(named)).returning(f.sha256)
+    statement = (
+        delete(files).where(f.company_id == COMPANY, f.name == "", f.created_at < tx.now - timedelta(days=1), f.sha256.not_in(named)).returning(f.sha256)
+    )
     return list(tx.execute(statement).scalars())

@@ -34,7 +34,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA cache_size = -8000")
+        connection.execute(f"PRAGMA cache_size = {-2000 if read_only else -16000}")
         connection.execute("PRAGMA temp_store = MEMORY")
         if read_only:
             connection.execute("PRAGMA query_only = ON")
@@ -71,7 +71,7 @@ class WriteLock:
             self._on_duty = True
         except BlockingIOError:
             pass
-        connection.execute(f"PRAGMA wal_autocheckpoint = {1000 if self._on_duty else 0}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {4000 if self._on_duty else 0}")
 
     def close(self) -> None:
         """Give everything back."""

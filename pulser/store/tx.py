@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +13,7 @@ from sqlalchemy.sql import Executable
 
 from pulser.core.actor import SYSTEM, Actor
 from pulser.core.clock import from_us, to_us
-from pulser.core.ids import Random, ulid
+from pulser.core.ids import Random, random_bytes, ulid
 from pulser.store.guard import ScopeError, check, check_tables
 from pulser.store.tables import COMPANY, INSTALLATION
 
@@ -47,7 +46,7 @@ class Tx:
 
     __slots__ = ("actor", "after", "company", "connection", "cursor", "events", "hints", "now", "now_value", "random", "scope", "sqlite")
 
-    def __init__(self, connection: Connection, cursor: Any, *, sqlite: bool, now_us: int, random: Random = os.urandom) -> None:
+    def __init__(self, connection: Connection, cursor: Any, *, sqlite: bool, now_us: int, random: Random = random_bytes) -> None:
         self.connection = connection
         self.cursor = cursor  # the driver's own, for batch.py and the two dialect files
         self.sqlite = sqlite
@@ -99,6 +98,10 @@ class Tx:
     def new_id(self, prefix: str) -> str:
         """A fresh id, sorted by the database's clock."""
         return prefix + "_" + ulid(to_us(self.now) // 1000, self.random)
+
+    def flag(self, value: bool) -> Any:
+        """``value`` as the driver takes it fastest."""
+        return int(value) if self.sqlite else value
 
     def time(self, at: datetime | None) -> Any:
         """``at`` as the driver takes it."""

@@ -132,21 +132,15 @@ class Pool:
         found = claims.claim(tx, self.worker_id, self.agents, plain, lease_s) if plain > 0 else []
         if len(found) == max(plain, 0) and self._kept:
             found += claims.claim(tx, self.worker_id, self.agents, free - len(found), lease_s, critical=True)
+        name = self.actor.name
+        queued, claimed = STAGE["queued"], STAGE["claimed"]
         for task in found:
-            before, after = STAGE["approved" if task.stage == "merging" else "queued"], STAGE["claimed"]
-            details = {"worker_id": self.worker_id, "agent": task.agent, "token": task.token, "attempt": task.attempt}
-            emit(tx, "task_claimed", task.company_id, task.task_id, task.version - 1, details, before=before, after=after, by=self.actor.name)
-            emit(
-                tx,
-                "executor_started",
-                task.company_id,
-                task.task_id,
-                task.version,
-                {"agent": task.agent, "attempt": task.attempt},
-                before=after,
-                after=STAGE[task.stage],
-                by=self.actor.name,
-            )
+            company, task_id, version = task.company_id, task.task_id, task.version
+            who = f'"agent":"{task.agent}","attempt":{task.attempt}'
+            details = f'{{"worker_id":"{self.worker_id}","token":{task.token},{who}}}'
+            before = STAGE["approved"] if task.stage == "merging" else queued
+            emit(tx, "task_claimed", company, task_id, version - 1, details, before=before, after=claimed, by=name)
+            emit(tx, "executor_started", company, task_id, version, f"{{{who}}}", before=claimed, after=STAGE[task.stage], by=name)
         return found
 
     def tail(self, tx: Tx) -> None:
@@ -166,16 +160,18 @@ class Pool:
     # running
 
     def _start(self, found: list[Claimed]) -> None:
+        loop = self._loop
+        assert loop is not None  # noqa: S101 - started
         for task in found:
-            doing = asyncio.create_task(self._run(task))
+            doing = loop.create_task(self._run(task, loop))
             self.running[task.company_id, task.task_id] = Running(task, doing)
         if found:
             self._idle.clear()
 
-    async def _run(self, task: Claimed) -> None:
+    async def _run(self, task: Claimed, loop: asyncio.AbstractEventLoop) -> None:
         key = (task.company_id, task.task_id)
         try:
-            outcome = await run_one(task, self.perform, lambda message, fraction: self._progress(key, message, fraction))
+            outcome = await run_one(task, self.perform, lambda message, fraction: self._progress(key, message, fraction), loop)
             self._ended.append(outcome)
         except asyncio.CancelledError:
             self._forget(task)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,7 +19,7 @@ from pulser.store.tx import Tx
 from pulser.worker.dependents import tell_dependents
 
 Spawn = Callable[[Tx, Claimed, list[Any]], list[str]]  # submits drafts as sub-tasks, returns their ids
-Told = tuple[str, dict[str, Any] | None]  # an event and its details
+Told = tuple[str, dict[str, Any] | str | None]  # an event and its details
 
 
 @dataclass(slots=True)
@@ -35,7 +35,6 @@ class Move:
     failures: int = 0
     waiting_for: str | None = None
     blockers: int = 0
-    after: list[str] = field(default_factory=list)
 
 
 class Settler:
@@ -88,21 +87,19 @@ class Settler:
         back = "approved" if task.stage == "merging" else "queued"
         if outcome.end == "finish":
             stage = "review" if task.review and task.stage != "merging" else "done"
-            details = (
-                {"agent": task.agent, "attempt": task.attempt, "artifacts": [a.name for a in outcome.artifacts]}
-                if outcome.artifacts
-                else {"agent": task.agent, "attempt": task.attempt}
-            )
+            details: dict[str, Any] | str = f'{{"agent":"{task.agent}","attempt":{task.attempt}}}'
+            if outcome.artifacts:
+                details = {"agent": task.agent, "attempt": task.attempt, "artifacts": [a.name for a in outcome.artifacts]}
             return Move(stage, [("executor_succeeded", details), _released(task, "succeeded")], "succeeded", completed=stage == "done")
         if outcome.end == "retry":
             wait_s = delay_s(task.retries + 1, int.from_bytes(tx.random(2), "big") / 65536, self._queue.retry_delays_s)
             at = tx.now + timedelta(seconds=wait_s)
-            told = ("task_retried", {"available_at": iso(at), "retry": task.retries + 1, "delay_s": round(wait_s, 3)})
+            told: Told = ("task_retried", {"available_at": iso(at), "retry": task.retries + 1, "delay_s": round(wait_s, 3)})
             return Move(back, [_failure(outcome), _released(task, "retried"), told], "retried", available_at=at, failures=1)
         if outcome.end == "fail":
             error = outcome.error or {}
             told = ("task_failed", {"error": error.get("detail"), "code": error.get("code")})
-            return Move("failed", [_failure(outcome), _released(task, "failed"), told], "failed", completed=True, failures=1)
+            return Move("failed", [_failure(outcome), _released(task, "failed"), told], "failed", completed=True)
         if outcome.end == "park":
             told = ("task_waiting", {"waiting_for": outcome.waiting_for, "on": [draft.task_id for draft in outcome.spawn]})
             return Move("waiting", [told, _released(task, "parked")], "parked", waiting_for=outcome.waiting_for, blockers=len(outcome.spawn))
@@ -115,7 +112,7 @@ def _failure(outcome: Outcome) -> Told:
 
 
 def _released(task: Claimed, outcome: str) -> Told:
-    return "lease_released", {"token": task.token, "outcome": outcome}
+    return "lease_released", f'{{"token":{task.token},"outcome":"{outcome}"}}'
 
 
 def _settlement(tx: Tx, outcome: Outcome, move: Move) -> Settlement:
