@@ -17,23 +17,28 @@ DEPTH = Gauge("pulser_queue_depth", "Open tasks", ["agent", "stage"])
 INSTANCES = Gauge("pulser_agent_instances", "Live instances", ["agent"])
 HEALTH = Gauge("pulser_agent_health", "1 if an available instance lives, else 0", ["agent"])
 
-_started: dict[str, tuple[str, float]] = {}
-MOST = 100_000
+_agents: dict[str, str] = {}  # by task, while it runs or waits for a person; the oldest go first
+MOST = 10_000
 
 
 def count(event: dict[str, Any]) -> None:
     """Count one event of the log."""
-    kind, details = event["event"], event["details"]
+    kind, details, target = event["event"], event["details"], event["target"]
     if kind == "task_submitted":
         TASKS.labels(details.get("task_type", ""), details.get("priority", "")).inc()
-    elif kind == "executor_succeeded":
-        COMPLETED.labels(details.get("agent", "")).inc()
-    elif kind == "executor_failed":
-        RETRIED.labels(details.get("agent", "")).inc()
-    elif kind == "task_failed":
-        FAILED.labels(details.get("code") or "").inc()
+    elif kind == "task_claimed":
+        _agents[target] = details.get("agent", "")
+        if len(_agents) > MOST:
+            del _agents[next(iter(_agents))]
+    elif kind == "task_retried":
+        RETRIED.labels(_agents.get(target, "")).inc()
     elif kind == "lease_reclaimed":
         RECLAIMED.inc()
+    stage = (event.get("after") or {}).get("stage")
+    if stage in ("done", "failed", "cancelled"):
+        agent = _agents.pop(target, "") or details.get("agent", "")
+        if stage != "cancelled":
+            (COMPLETED if stage == "done" else FAILED).labels(agent).inc()
 
 
 def observe(agent: str, seconds: float) -> None:
@@ -44,6 +49,8 @@ def observe(agent: str, seconds: float) -> None:
 def set_queue(depths: Sequence[tuple[str, str, int]], instances: Sequence[dict[str, Any]], agents: Sequence[str]) -> None:
     """The queue and the instances as they are now."""
     DEPTH.clear()
+    for agent in agents:
+        DEPTH.labels(agent, "queued").set(0)  # an empty queue is a number too
     for agent, stage, number in depths:
         DEPTH.labels(agent, stage).set(number)
     for agent in agents:
