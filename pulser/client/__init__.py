@@ -254,6 +254,11 @@ class Client:
         answer: Json = self._wire.ask("GET", "/health", again=True).json()
         return answer
 
+    def openapi(self) -> Json:
+        """The server's OpenAPI document."""
+        document: Json = self._wire.ask("GET", "/openapi.json", again=True).json()
+        return document
+
     def start_link(self) -> str:
         """A link that opens the console signed in; works once, within 15 minutes."""
         secret = self._wire.ask("POST", "/session/link", json={}).json()["secret"]
