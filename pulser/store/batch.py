@@ -14,10 +14,11 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Float, Integer, LargeBinary, Table
 
 from pulser.store.guard import ScopeError, check_tables
-from pulser.store.tables import INSTALLATION, Document, Instant
+from pulser.store.tables import INSTALLATION, Document, Instant, Note
 from pulser.store.tx import Tx
 
 Row = Sequence[Any]
+_JSON = ("json", "jsonb")
 
 
 @dataclass(slots=True)
@@ -113,8 +114,8 @@ def _kind(table: Table, column: str) -> str:
     kind = table.c[column].type
     if isinstance(kind, Instant):
         return "timestamptz"
-    if kind is Document:
-        return "jsonb"
+    if kind is Document or kind is Note:
+        return "jsonb" if kind is Document else "json"
     for cls, name in ((Boolean, "boolean"), (BigInteger, "bigint"), (Integer, "integer"), (Float, "float8"), (LargeBinary, "bytea")):
         if isinstance(kind, cls):
             return name
@@ -122,11 +123,11 @@ def _kind(table: Table, column: str) -> str:
 
 
 def _arrays(kinds: list[str]) -> str:
-    return ", ".join("%s::text[]" if kind == "jsonb" else f"%s::{kind}[]" for kind in kinds)
+    return ", ".join("%s::text[]" if kind in _JSON else f"%s::{kind}[]" for kind in kinds)
 
 
 def _casts(columns: tuple[str, ...], kinds: list[str], *, named: bool = False) -> str:
-    return ", ".join(f"{c}::jsonb" + (f" AS {c}" if named else "") if kind == "jsonb" else c for c, kind in zip(columns, kinds, strict=True))
+    return ", ".join(f"{c}::{kind}" + (f" AS {c}" if named else "") if kind in _JSON else c for c, kind in zip(columns, kinds, strict=True))
 
 
 def _columns(rows: Sequence[Row], kinds: list[str]) -> list[Any]:
@@ -137,7 +138,7 @@ def _columns(rows: Sequence[Row], kinds: list[str]) -> list[Any]:
 def _literal(column: tuple[Any, ...], kind: str) -> Any:
     if kind == "bytea":
         return list(column)
-    if kind in ("text", "jsonb"):
+    if kind == "text" or kind in _JSON:
         return "{" + ",".join(["NULL" if v is None else '"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in column]) + "}"
     if kind == "timestamptz":
         return "{" + ",".join(["NULL" if v is None else '"' + str(v) + '"' for v in column]) + "}"

@@ -33,7 +33,7 @@ class Job:
 
     def joins(self, other: Job) -> bool:
         """True if both can be one call of ``fn``."""
-        return self.each and other.each and self.fn is other.fn and self.scope == other.scope and self.company == other.company
+        return self.each and other.each and self.fn == other.fn and self.scope == other.scope and self.company == other.company
 
 
 def _resolve(jobs: list[Job]) -> None:

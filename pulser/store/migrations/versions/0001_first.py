@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from pulser.store.migrations.rights import make_roles, secure, share
-from pulser.store.tables import Document, Instant, Serial
+from pulser.store.tables import Document, Instant, Note, Serial
 
 revision = "0001"
 down_revision = None
@@ -75,9 +75,9 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=True),
         sa.Column("request_id", sa.Text(), nullable=True),
         sa.Column("origin", sa.Text(), nullable=True),
-        sa.Column("before", Document, nullable=True),
-        sa.Column("after", Document, nullable=True),
-        sa.Column("details", Document, nullable=True),
+        sa.Column("before", Note, nullable=True),
+        sa.Column("after", Note, nullable=True),
+        sa.Column("details", Note, nullable=True),
         sa.PrimaryKeyConstraint("seq", name=op.f("events_pkey")),
         sqlite_autoincrement=True,
     )
@@ -140,30 +140,6 @@ def upgrade() -> None:
         "leases_expires_at", "leases", ["expires_at"], unique=False, sqlite_where=sa.text("holder IS NOT NULL"), postgresql_where=sa.text("holder IS NOT NULL")
     )
     op.create_table(
-        "api_keys",
-        sa.Column("company_id", sa.Text(), nullable=False),
-        sa.Column("key_id", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("secret_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("created_at", Instant(), nullable=False),
-        sa.Column("expires_at", Instant(), nullable=True),
-        sa.Column("last_used_at", Instant(), nullable=True),
-        sa.Column("revoked_at", Instant(), nullable=True),
-        sa.ForeignKeyConstraint(["company_id"], ["companies.company_id"], name=op.f("api_keys_company_id_fkey")),
-        sa.PrimaryKeyConstraint("company_id", "key_id", name=op.f("api_keys_pkey")),
-        sa.UniqueConstraint("secret_hash", name=op.f("api_keys_secret_hash_key")),
-    )
-    op.create_table(
-        "file_chunks",
-        sa.Column("company_id", sa.Text(), nullable=False),
-        sa.Column("sha256", sa.Text(), nullable=False),
-        sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("bytes", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(["company_id", "sha256"], ["files.company_id", "files.sha256"], name=op.f("file_chunks_company_id_fkey"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("company_id", "sha256", "n", name=op.f("file_chunks_pkey")),
-    )
-    op.create_table(
         "task_queue",
         sa.Column("company_id", sa.Text(), nullable=False),
         sa.Column("task_id", sa.Text(), nullable=False),
@@ -198,20 +174,19 @@ def upgrade() -> None:
         sa.Column("title", sa.Text(), nullable=True),
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("requester", sa.Text(), nullable=True),
-        sa.Column("routing", Document, nullable=False),
-        sa.Column("checklist", Document, nullable=True),
-        sa.Column("progress", Document, nullable=True),
-        sa.Column("attempts", Document, nullable=True),
+        sa.Column("routing", Note, nullable=False),
+        sa.Column("checklist", Note, nullable=True),
+        sa.Column("progress", Note, nullable=True),
+        sa.Column("attempts", Note, nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
-        sa.Column("error", Document, nullable=True),
+        sa.Column("error", Note, nullable=True),
         sa.Column("payload", Document, nullable=False),
-        sa.Column("result", Document, nullable=True),
+        sa.Column("result", Note, nullable=True),
         sa.CheckConstraint("priority IN ('critical', 'high', 'medium', 'low')", name="task_queue_priority_check"),
         sa.CheckConstraint(
             "stage IN ('queued', 'claimed', 'in_progress', 'waiting', 'review', 'approved', 'merging', 'done', 'failed', 'cancelled')",
             name="task_queue_stage_check",
         ),
-        sa.ForeignKeyConstraint(["company_id"], ["companies.company_id"], name=op.f("task_queue_company_id_fkey")),
         sa.PrimaryKeyConstraint("company_id", "task_id", name=op.f("task_queue_pkey")),
     )
     op.create_index(
@@ -263,6 +238,21 @@ def upgrade() -> None:
         postgresql_where=sa.text("stage IN ('waiting', 'review', 'approved', 'merging', 'failed', 'cancelled')"),
     )
     op.create_table(
+        "api_keys",
+        sa.Column("company_id", sa.Text(), nullable=False),
+        sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("secret_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("expires_at", Instant(), nullable=True),
+        sa.Column("last_used_at", Instant(), nullable=True),
+        sa.Column("revoked_at", Instant(), nullable=True),
+        sa.ForeignKeyConstraint(["company_id"], ["companies.company_id"], name=op.f("api_keys_company_id_fkey")),
+        sa.PrimaryKeyConstraint("company_id", "key_id", name=op.f("api_keys_pkey")),
+        sa.UniqueConstraint("secret_hash", name=op.f("api_keys_secret_hash_key")),
+    )
+    op.create_table(
         "artifacts",
         sa.Column("company_id", sa.Text(), nullable=False),
         sa.Column("task_id", sa.Text(), nullable=False),
@@ -278,6 +268,15 @@ def upgrade() -> None:
             ["company_id", "task_id"], ["task_queue.company_id", "task_queue.task_id"], name=op.f("artifacts_company_id_fkey"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("company_id", "task_id", "name", name=op.f("artifacts_pkey")),
+    )
+    op.create_table(
+        "file_chunks",
+        sa.Column("company_id", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("bytes", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["company_id", "sha256"], ["files.company_id", "files.sha256"], name=op.f("file_chunks_company_id_fkey"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("company_id", "sha256", "n", name=op.f("file_chunks_pkey")),
     )
     op.create_table(
         "task_dependencies",
@@ -299,7 +298,7 @@ def upgrade() -> None:
 
 
 def _secure() -> None:
-    op.create_index("events_feed", "events", ["xid", "seq"], unique=False)
+    op.execute("ALTER TABLE events DROP CONSTRAINT events_pkey, ADD PRIMARY KEY (xid, seq)")
     op.execute("ALTER TABLE events ALTER COLUMN xid SET DEFAULT (pg_current_xact_id()::text::bigint)")
     op.execute("ALTER TABLE task_queue SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02)")
     make_roles()
@@ -321,10 +320,10 @@ def _secure() -> None:
 def downgrade() -> None:
     """Drop them all. Roles stay: other databases of the server may use them."""
     op.drop_table("task_dependencies")
-    op.drop_table("artifacts")
-    op.drop_table("task_queue")
     op.drop_table("file_chunks")
+    op.drop_table("artifacts")
     op.drop_table("api_keys")
+    op.drop_table("task_queue")
     op.drop_table("leases")
     op.drop_table("instances")
     op.drop_table("idempotency_keys")
