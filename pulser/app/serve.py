@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -72,7 +71,7 @@ def create_app(parts: Parts, *, workers: bool = True, ready: Callable[[], None] 
     return Gate(app, Callers(parts.store, parts.local), settings.server, open_reads=loopback)
 
 
-def serve(settings: Settings, *, demo: bool = False, workers: bool = True) -> int:
+def serve(settings: Settings, *, workers: bool = True) -> int:
     """Serve until told to stop; returns the exit code. Off loopback it refuses to start without a key."""
     import uvicorn
     import uvloop
@@ -92,8 +91,6 @@ def serve(settings: Settings, *, demo: bool = False, workers: bool = True) -> in
         link = f"{where}/#start={parts.local.start_secret()}" if parts.local else where
         log.info("ready", url=where, workers=workers, database="sqlite" if parts.store.sqlite else "postgres", data=str(settings.store.data_dir))
         print(f"Pulser {__version__} at {where}   console: {link}", flush=True)
-        if demo:
-            threading.Thread(target=_demo, args=(where, parts), name="demo", daemon=True).start()
 
     app = create_app(parts, workers=workers, ready=ready)
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=3, server_header=False, http="httptools")
@@ -116,12 +113,3 @@ def _listen(settings: Settings) -> socket.socket:
     listener.listen(2048)
     return listener
 
-
-def _demo(where: str, parts: Parts) -> None:
-    from rich.console import Console
-
-    from pulser.app.demo import run_demo
-    from pulser.client import Client
-
-    token = parts.local.value if parts.local else ""
-    run_demo(Client(where, token), Console(), json=False)

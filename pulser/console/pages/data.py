@@ -11,11 +11,19 @@ Shape = dict[str, Any]
 
 
 class Caller(Protocol):
-    """Who asks. ``may_write`` is false for a reader who has not signed in."""
+    """Who asks."""
 
-    company_id: str
-    name: str
-    may_write: bool
+    @property
+    def company_id(self) -> str:
+        """Whose data is shown."""
+
+    @property
+    def name(self) -> str:
+        """Who asks."""
+
+    @property
+    def may_write(self) -> bool:
+        """False for a reader who has not signed in."""
 
 
 class Data(Protocol):
