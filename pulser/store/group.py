@@ -37,12 +37,21 @@ def run_apart(tx: Tx, jobs: Sequence[Job], tail: Tail | None) -> None:
         try:
             _perform(tx, [job])
         except Exception as error:
+            if _over(tx, error):
+                raise
             tx.cursor.execute("ROLLBACK TO SAVEPOINT job")
             job.result, job.error = None, error
             del tx.events[marked:]
             tx.hints = hints
         tx.cursor.execute("RELEASE SAVEPOINT job")
     _finish(tx, tail)
+
+
+def _over(tx: Tx, error: Exception) -> bool:
+    """True if ``error`` ended the whole transaction and not just one job: a full disk, a lost race or connection."""
+    if tx.sqlite:
+        return not tx.connection.connection.driver_connection.in_transaction  # type: ignore[union-attr]
+    return postgres.may_retry(error)
 
 
 def _runs(jobs: Sequence[Job]) -> Iterator[list[Job]]:

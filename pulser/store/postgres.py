@@ -1,5 +1,6 @@
 """What Postgres needs: a role and a company per transaction, its clock, its way to claim.
 
+The driver is imported when first used.
 The login may be any role that is a member of the four (``pulser_app``, ``pulser_engine``, ``pulser_auth``, ``pulser_owner``); each
 transaction takes the one it needs and its company in its first statement, for itself only, and reads the clock with it.
 """
@@ -9,8 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import psycopg
-from psycopg.types.json import set_json_loads
 from sqlalchemy import Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import DBAPIError
 
@@ -24,6 +23,8 @@ _ENTER = """SELECT set_config('role', %s, true), set_config('pulser.company', %s
 
 def engine(url: str, connections: int) -> Engine:
     """A pool of ``connections``; JSON is decoded by msgspec."""
+    from psycopg.types.json import set_json_loads
+
     set_json_loads(msgspec.json.decode)
     parsed = make_url(url).set(drivername="postgresql+psycopg")
     return create_engine(
@@ -54,18 +55,24 @@ def become(tx: Tx, scope: Scope) -> None:
 
 def may_retry(error: BaseException) -> bool:
     """True if the whole transaction may simply run again: it lost a race, or its connection before the commit."""
+    import psycopg
+
     cause = error.orig if isinstance(error, DBAPIError) else error
     return isinstance(cause, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected | psycopg.errors.AdminShutdown) or lost(error)
 
 
 def lost(error: BaseException) -> bool:
     """True if the connection is gone."""
+    import psycopg
+
     cause = error.orig if isinstance(error, DBAPIError) else error
     return isinstance(cause, psycopg.OperationalError) and getattr(cause, "sqlstate", None) in (None, "57P01", "57P02", "57P03", "08006", "08003", "08001")
 
 
 def translate(error: BaseException) -> BaseException:
     """The driver's errors as ours."""
+    import psycopg
+
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, psycopg.errors.DiskFull):
         return Unavailable("the database's disk is full: nothing was written", hint="Free some space on the database server.", retry_after_s=10)

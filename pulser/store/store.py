@@ -114,16 +114,20 @@ class Store:
         connection: Connection | None = None
         while jobs := self._writes.take(GROUP, same=not self.sqlite):
             try:
-                connection = connection or self._write_engine.connect()
                 if self.sqlite:
+                    connection = connection or self._write_engine.connect()
                     self._commit_sqlite(connection, jobs)
                 else:
-                    self._commit_postgres(connection, jobs)
+                    connection = self._commit_postgres(connection, jobs)
             except BaseException as error:  # the thread must live: every waiting caller hears of it
-                _drop(connection)
+                if self.sqlite:
+                    _drop(connection)
                 connection = None
                 for job in jobs:
-                    job.error = sqlite.translate(error) if self.sqlite else postgres.translate(error)
+                    job.error = error
+            for job in jobs:
+                if job.error is not None:
+                    job.error = self._translate(job.error)
             answer(jobs)
         _drop(connection)
 
@@ -147,26 +151,35 @@ class Store:
                 break
         self._after(tx)
 
-    def _commit_postgres(self, connection: Connection, jobs: list[Job]) -> None:
+    def _commit_postgres(self, connection: Connection | None, jobs: list[Job]) -> Connection:
+        """Returns the connection to go on with: one that breaks before the commit is replaced, and the work runs again."""
         lead = jobs[0]
         for turn, attempt in enumerate((group.run_together, group.run_apart, group.run_apart, group.run_apart)):
             tx: Tx | None = None
             try:
+                connection = connection or self._write_engine.connect()
                 tx = postgres.begin(connection, lead.scope, lead.company, int(self.offset_s * 1e6))
                 attempt(tx, jobs, self.tail)
             except Exception as error:
                 _tell(tx, False)
-                _rollback(connection)
+                if postgres.lost(error):
+                    _drop(connection)
+                    connection = None
+                elif connection is not None:
+                    _rollback(connection)
                 if turn and (turn == 3 or not postgres.may_retry(error)):
+                    _drop(connection)
                     raise
                 continue
             try:
                 connection.commit()
-            except Exception:
+            except Exception:  # it may have held, or not: whoever asked must look
                 _tell(tx, False)
+                _drop(connection)
                 raise
             self._after(tx)
-            break
+            return connection
+        raise AssertionError("the last turn returns or raises")
 
     def _after(self, tx: Tx) -> None:
         self.commits += 1
@@ -190,7 +203,7 @@ class Store:
                     job.result = job.fn(tx, *job.item)
                     job.error = None
                 except BaseException as error:
-                    job.error = sqlite.translate(error) if self.sqlite else postgres.translate(error)
+                    job.error = self._translate(error)
                     if not self.sqlite and postgres.lost(error):
                         _drop(connection)
                         connection = None
@@ -201,6 +214,9 @@ class Store:
                 break
             answer(jobs)
         _drop(connection)
+
+    def _translate(self, error: BaseException) -> BaseException:
+        return sqlite.translate(error) if self.sqlite else postgres.translate(error)
 
     def now_us(self) -> int:
         """SQLite: the database's clock."""
