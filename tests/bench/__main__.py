@@ -217,11 +217,14 @@ def workplace() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def show(bench: Bench, found: Figures) -> None:
+def show(bench: Bench, found: Figures, *, whole: bool) -> None:
     """The goals, the peers, and what is missing."""
-    print("\n" + figures.table(figures.verdicts(found), ("figure", "found", "goal", "verdict")))
+    goals = [goal for goal in figures.GOALS if whole or goal.name in found]
+    print("\n" + figures.table(figures.verdicts(found, goals), ("figure", "found", "goal", "verdict")))
     rows = []
     for prefix in ("embedded", "postgres", *(f"{kind.name}_peer" for kind in install.KINDS)):
+        if f"{prefix}.total_cpu_us" not in found:
+            continue
         cells = [found.get(f"{prefix}.{name}", "–") for name in ("total_cpu_us", "total_one_cpu_us", "drain_per_s", "start_p50_ms", "start_p95_ms")]
         durable = next((kind.durable for kind in install.KINDS if prefix == f"{kind.name}_peer"), "yes: fsync")
         rows.append((prefix, *(f"{c:,g}" if isinstance(c, (int, float)) else c for c in cells), durable))
@@ -273,7 +276,7 @@ def main() -> int:
         RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     else:
         print(json.dumps(found, indent=1, ensure_ascii=False))
-    show(bench, found)
+    show(bench, found, whole=wanted == set(PARTS))
     return 1 if any(not name.startswith("peer") for name in bench.missing) else 0
 
 

@@ -66,6 +66,15 @@ class Probe:
         self.marks.clear()
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Clock and CPU at a moment, s."""
+
+    at: float
+    own_s: float
+    server_s: float
+
+
 @dataclass(slots=True)
 class Run:
     """An open Pulser and the server it uses."""
@@ -75,9 +84,17 @@ class Run:
     probe: Probe
     next_seq: int = 0
 
-    def cpu_s(self) -> float:
+    def now(self) -> Spent:
+        """Clock and CPU as they stand."""
         used = resource.getrusage(resource.RUSAGE_SELF)
-        return used.ru_utime + used.ru_stime + (cpu.of_tree(self.server_pid) if self.server_pid else 0)
+        return Spent(time.perf_counter(), used.ru_utime + used.ru_stime, cpu.of_tree(self.server_pid) if self.server_pid else 0.0)
+
+    def told(self, name: str, since: Spent, tasks: int) -> dict[str, float]:
+        """Per task since then: CPU of all, of the server within that, and tasks per second."""
+        now = self.now()
+        server_us = (now.server_s - since.server_s) / tasks * 1e6
+        found = {f"{name}_cpu_us": (now.own_s - since.own_s) / tasks * 1e6 + server_us, f"{name}_per_s": tasks / (now.at - since.at)}
+        return {**found, f"{name}_server_cpu_us": server_us} if self.server_pid else found
 
     async def submit(self, count: int, *, batch: bool) -> None:
         drafts = []
@@ -108,32 +125,31 @@ async def measure(run: Run, tasks: int, samples: int) -> dict[str, float]:
     await run.submit_batches(WARM)
     await run.submit_ones(WARM)
 
-    cpu_s, at = run.cpu_s(), time.perf_counter()
+    since = run.now()
     await run.submit_batches(tasks)
-    found["submit_cpu_us"], found["submit_per_s"] = _each(run, cpu_s, at, tasks)
+    found |= run.told("submit", since, tasks)
 
-    cpu_s, at = run.cpu_s(), time.perf_counter()
+    since = run.now()
     await run.submit_ones(ones)
-    found["submit_one_cpu_us"], found["submit_one_per_s"] = _each(run, cpu_s, at, ones)
+    found |= run.told("submit_one", since, ones)
 
     queued = tasks + ones + 2 * WARM
-    warm = int(queued * DRAIN_AT)
-    begun, ended = run.probe.after(warm), run.probe.after(queued)
+    begun, ended = run.probe.after(int(queued * DRAIN_AT)), run.probe.after(queued)
     crew = await start_crew(run.parts, worker_id="bench")
     await begun.wait()
-    seen, cpu_s, at = len(run.probe.started), run.cpu_s(), time.perf_counter()
+    seen, since = len(run.probe.started), run.now()
     await ended.wait()
-    found["drain_per_s"] = (queued - seen) / (time.perf_counter() - at)
+    found["drain_per_s"] = (queued - seen) / (time.perf_counter() - since.at)
     await _settled(crew)
-    found["run_cpu_us"] = (run.cpu_s() - cpu_s) / (queued - seen) * 1e6
+    found |= run.told("run", since, queued - seen)
 
     run.probe.clear()
     ended = run.probe.after(ones)
-    cpu_s, at = run.cpu_s(), time.perf_counter()
+    since = run.now()
     await run.submit_ones(ones)
     await ended.wait()
     await _settled(crew)
-    found["total_one_cpu_us"], found["total_one_per_s"] = _each(run, cpu_s, at, ones)
+    found |= run.told("total_one", since, ones)
     found["total_cpu_us"] = found["submit_cpu_us"] + found["run_cpu_us"]
 
     found |= await _idle(run, samples)
@@ -146,10 +162,6 @@ async def _settled(crew: Crew) -> None:
     """The last ones started are not yet settled."""
     while crew.pool.running:
         await asyncio.sleep(0.001)
-
-
-def _each(run: Run, cpu_s: float, at: float, count: int) -> tuple[float, float]:
-    return (run.cpu_s() - cpu_s) / count * 1e6, count / (time.perf_counter() - at)
 
 
 async def _idle(run: Run, samples: int) -> dict[str, float]:
