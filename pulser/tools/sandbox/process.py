@@ -49,6 +49,7 @@ class Child:
         self._first: int | None = None  # pidfd of the namespace's first process
         self._output_seen = 0
         self._progress_timer: asyncio.TimerHandle | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._gone = self._loop.create_future()
         uid = privileges.uid_for_child() if level != "off" else None
         if uid is not None:
@@ -93,12 +94,12 @@ class Child:
         timer = self._loop.call_later(
             limits.time_s, self.stop, TimedOut(f"the tool did not finish within {limits.time_s:g} s", hint="Raise time_limit_s, or give it less to do.")
         )
-        watching = self._loop.create_task(watch(self))
+        self._watching = self._loop.create_task(watch(self))
         try:
             await self._gone
         finally:
             timer.cancel()
-            watching.cancel()
+            self._watching.cancel()
             self._kill()
             self._deaf()
         await self._dead()
@@ -117,6 +118,8 @@ class Child:
         self._kill()
         self._deaf()
         await self._dead()
+        if self._watching is not None:
+            await asyncio.wait({self._watching})
         self._messages.close()
         for descriptor in (self._output, self._info, self._outer, self._first):
             if descriptor is not None:

@@ -15,6 +15,7 @@ from pulser.tools.sandbox.request import ChildRequest
 
 FIRST_LOOK_S = 0.05
 LOOK_EVERY_S = 0.25
+DEPTH_LIMIT = 100  # of folders in folders
 
 _looking = ThreadPoolExecutor(1, "sandbox-watch")
 
@@ -37,7 +38,15 @@ async def watch(child: Watched) -> None:
     while True:
         await asyncio.sleep(pause)
         pause = LOOK_EVERY_S
-        if child.process_id and (over := await loop.run_in_executor(_looking, excess, child)):
+        if not child.process_id:
+            continue
+        look = loop.run_in_executor(_looking, excess, child)
+        try:
+            over = await asyncio.shield(look)
+        except asyncio.CancelledError:
+            await asyncio.wait({look})  # it looks into a folder that is about to go
+            raise
+        if over is not None:
             child.stop(over)
             return
 
@@ -53,10 +62,8 @@ def excess(child: Watched) -> Permanent | None:
     for place in places:
         try:
             used, files = disk_used(place, limits.files)
-        except FileNotFoundError:
-            continue
-        except (OSError, RecursionError):
-            return Permanent("the tool made folders that cannot be looked into: too deep, or closed", hint="Keep them shallow and readable.")
+        except PermissionError as error:
+            return Permanent(f"the tool made folders that cannot be looked into (too deep, or closed): {error}", hint="Keep them shallow and readable.")
         if used > limits.disk_bytes:
             return Permanent(f"the tool wrote more than {limits.disk_bytes >> 20:,} MiB", hint="Write less.")
         if files > limits.files:
@@ -89,24 +96,44 @@ def tree(process_id: int, *, by_group: bool) -> Iterator[int]:
 def disk_used(folder: Path, files_limit: int) -> tuple[int, int]:
     """Bytes and entries beneath ``folder``, following no link; stops counting beyond ``files_limit``.
 
-    :class:`RecursionError` or :class:`PermissionError` where a tool made it so that nobody can look.
+    :class:`PermissionError` where a tool made folders so deep or so closed that nobody can look.
     """
+    try:
+        top = os.open(folder, _FOLDER)
+    except FileNotFoundError:
+        return 0, 0
+    return _counted(top, files_limit, 0)
+
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _counted(descriptor: int, files_limit: int, depth: int) -> tuple[int, int]:
+    """The same for an open folder, which is closed. What changes meanwhile is left out: the next look will see it."""
+    if depth > DEPTH_LIMIT:
+        os.close(descriptor)
+        raise PermissionError(f"deeper than {DEPTH_LIMIT}")
     used = files = 0
-    for _, folders, names, descriptor in os.fwalk(folder, follow_symlinks=False, onerror=_told):
-        files += len(folders) + len(names)
-        if files > files_limit:
-            break
-        for name in names:
-            try:
-                used += os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_blocks * 512
-            except OSError:
-                continue
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                files += 1
+                if files > files_limit:
+                    break
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        inner = os.open(entry.name, _FOLDER, dir_fd=descriptor)
+                        more_used, more_files = _counted(inner, files_limit - files, depth + 1)
+                        used, files = used + more_used, files + more_files
+                    else:
+                        used += entry.stat(follow_symlinks=False).st_blocks * 512
+                except PermissionError:
+                    raise
+                except OSError:
+                    continue
+    finally:
+        os.close(descriptor)
     return used, files
-
-
-def _told(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):  # removed meanwhile
-        raise error
 
 
 def tmpfs_files(process_id: int, folder: Path) -> int:

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -108,13 +109,14 @@ def test_the_data_folder_is_out_of_sight_when_the_call_itself_lies_in_it(box: Sa
         "/etc/passwd",
         "/root/.bashrc",
         "/proc/1/environ",
-        f"/proc/{os.getpid()}/environ",
-        f"/proc/{os.getpid()}/mem",
+        "/proc/PULSER/environ",
+        "/proc/PULSER/mem",
         "/dev/mem",
         "/sys/kernel/notes",
     ],
 )
 def test_files_of_the_machine_cannot_be_read(box: Sandbox, path: str):
+    path = path.replace("PULSER", str(os.getpid()))
     code = f"try: result['read'] = len(open({path!r}, 'rb').read(64))\nexcept OSError: result['read'] = None"
     found = box.run(code)["read"]
     if path == "/proc/1/environ" and box.level == "bwrap":  # the namespace's own first process: it has the child's own environment
@@ -276,9 +278,9 @@ def test_it_holds_for_a_user_who_is_not_root(level: str, tmp_path: Path):
         pytest.skip("needs root, to become somebody else, and a Python 3.11 of the system's")
     scratch = tmp_path / "open"
     scratch.mkdir()
-    for place in tmp_path.parents[:2]:
-        place.chmod(0o755)
-    tmp_path.chmod(0o755)
+    for place in (tmp_path, *tmp_path.parents):
+        if place.is_relative_to(tempfile.gettempdir()) and place != Path(tempfile.gettempdir()):
+            place.chmod(0o755)
     scratch.chmod(0o777)
     source = tmp_path / "source"  # that Python has none of our libraries: the sandbox needs none
     for room in ("core", "tools"):
@@ -290,7 +292,7 @@ def test_it_holds_for_a_user_who_is_not_root(level: str, tmp_path: Path):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["level"], found["uid"], found["left"]) == (level, 65534, False)
-    assert 0 < found["started"] < 64
+    assert 0 < found["started"] < (64 if level == "bwrap" else 128)  # without a namespace the user's other threads count too, and come and go
 
 
 # which confinement

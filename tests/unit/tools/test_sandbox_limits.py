@@ -112,6 +112,18 @@ def test_folders_too_deep_or_closed_are_stopped_and_removed_all_the_same(box: Sa
         box.run(code)
 
 
+def test_links_into_closed_folders_and_files_that_come_and_go_are_no_offence(box: Sandbox):
+    code = (
+        "import os, time\n"
+        "(call.out / 'link').symlink_to('/root'); (call.out / 'pipe').symlink_to('/proc/1')\n"
+        "began = time.monotonic()\n"
+        "while time.monotonic() < began + 0.7:\n"
+        "    for n in range(50): (call.out / str(n) / 'd').mkdir(parents=True); (call.out / str(n) / 'f').touch()\n"
+        "    for n in range(50): (call.out / str(n) / 'd').rmdir(); (call.out / str(n) / 'f').unlink(); (call.out / str(n)).rmdir()\n"
+    )
+    assert box.run(code) == {}
+
+
 def test_a_result_and_messages_without_measure_are_refused(box: Sandbox):
     with pytest.raises(Permanent, match="larger than"):
         box.run("result['x'] = 'x' * (2 << 20)")
