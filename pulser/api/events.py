@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Annotated
 
 import msgspec
@@ -79,6 +79,8 @@ async def _cursor(request: Request, text: str) -> str:
         raise BadInput(f"{text[:60]!r} is neither a cursor nor an ISO time", hint="Pass `next` of a page, `id` of a stream, or 2026-01-31T12:00:00Z.") from None
     if at.tzinfo is None:
         raise BadInput(f"{text[:60]!r} has no offset", hint="Add Z for UTC.")
+    if at.year in (MINYEAR, MAXYEAR):
+        raise BadInput(f"{text[:60]!r} is at the edge of the calendar", hint="Give a time of this age.")
     return str(await store.read(feed.since, at.astimezone(UTC), company=company))
 
 

@@ -16,7 +16,7 @@ from pulser.collab import steer, views
 from pulser.core.actor import Actor
 from pulser.core.errors import BadInput, NotFound, TooLarge, Unavailable
 from pulser.core.task import STAGES, STATUS, Priority, Stage
-from pulser.intake.request import BatchRequest, ChecklistItem, TaskRequest, draft, parse
+from pulser.intake.request import TEXT, BatchRequest, ChecklistItem, TaskRequest, draft, parse
 from pulser.intake.submit import Key, Submission, Submitted
 from pulser.store.tasks import Filter, artifacts_of
 from pulser.web.caller import caller, writer
@@ -128,6 +128,8 @@ async def list_tasks(
     for name, text in (("task_type", task_type), ("agent", agent), ("priority", priority), ("requester", requester), ("parent_id", parent_id), ("q", q)):
         if "\x00" in text:
             raise BadInput(f"{name} has a NUL character", errors=[{"pointer": f"/{name}", "detail": "NUL"}])
+    if (status or stage) and not stages:
+        return _json({"items": [], "next": None})  # no stage is both
     wanted = Filter(stages, task_type, agent, priority, requester, q, parent_id, since, until_)
     return _json(await room(request).store.read(views.page, wanted, limit, cursor, company=actor.company_id))
 
@@ -200,7 +202,7 @@ class Reason(BaseModel):
     """Why."""
 
     model_config = ConfigDict(extra="forbid")
-    reason: Annotated[str, Field(max_length=500)] = ""
+    reason: Annotated[str, Field(max_length=500, pattern=TEXT)] = ""
 
 
 class Again(BaseModel):
@@ -215,15 +217,15 @@ class Move(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     to: Stage
-    note: Annotated[str, Field(max_length=500)] = ""
+    note: Annotated[str, Field(max_length=500, pattern=TEXT)] = ""
 
 
 class Change(BaseModel):
     """What may be changed of a card."""
 
     model_config = ConfigDict(extra="forbid")
-    title: Annotated[str | None, Field(max_length=200)] = None
-    description: Annotated[str | None, Field(max_length=20_000)] = None
+    title: Annotated[str | None, Field(max_length=200, pattern=TEXT)] = None
+    description: Annotated[str | None, Field(max_length=20_000, pattern=TEXT)] = None
     priority: Priority | None = None
     checklist: Annotated[list[ChecklistItem] | None, Field(max_length=100)] = None
 

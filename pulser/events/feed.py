@@ -49,7 +49,8 @@ def cursor_of(xid: int, seq: int) -> str:
 
 def parse_cursor(text_: str) -> tuple[int, int]:
     """The reverse; :class:`BadInput` for anything else."""
-    if (m := _CURSOR.match(text_)) is None:
+    m = _CURSOR.match(text_)
+    if m is None or max(int(m[1], 16), int(m[2], 16)) >= 1 << 63:  # no number of a row is larger
         raise BadInput(f"{text_[:60]!r} is not a cursor", hint="Pass the cursor of an earlier answer, or an ISO time.")
     return int(m[1], 16), int(m[2], 16)
 

@@ -16,17 +16,18 @@ from pulser.agents.route import Decision, decide
 from pulser.core.errors import BadInput, Malformed, TooLarge, UnknownName
 from pulser.core.settings import Queue
 from pulser.core.task import Priority
+from pulser.tools.arguments import check_json
 
 Model = TypeVar("Model", bound=BaseModel)
 Short = Annotated[str, Field(min_length=1, max_length=200)]
-_TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"  # no control characters but tab and line ends
+TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"  # no control characters but tab and line ends
 
 
 class ChecklistItem(BaseModel):
     """One line of the definition of done."""
 
     model_config = ConfigDict(extra="forbid")
-    text: Annotated[str, Field(min_length=1, max_length=500, pattern=_TEXT)]
+    text: Annotated[str, Field(min_length=1, max_length=500, pattern=TEXT)]
     done: bool = False
 
 
@@ -40,14 +41,14 @@ class TaskRequest(BaseModel):
         },
     )
     task_type: Annotated[
-        str, Field(min_length=1, max_length=63, pattern=_TEXT, description="A task type (GET /api/v1/task-types), or auto: routed by its words.")
+        str, Field(min_length=1, max_length=63, pattern=TEXT, description="A task type (GET /api/v1/task-types), or auto: routed by its words.")
     ]
     priority: Priority = "medium"
     payload: Annotated[dict[str, Any], Field(description="`action` says what to do; the other keys are its arguments.")] = Field(default_factory=dict)
-    requester: Annotated[Short | None, Field(pattern=_TEXT, description="A label; who acted is known from sign-in.")] = None
-    title: Annotated[Short | None, Field(pattern=_TEXT)] = None
-    description: Annotated[str | None, Field(max_length=20_000, pattern=_TEXT)] = None
-    agent: Annotated[Short | None, Field(pattern=_TEXT, description="Which agent, instead of the routing table's.")] = None
+    requester: Annotated[Short | None, Field(pattern=TEXT, description="A label; who acted is known from sign-in.")] = None
+    title: Annotated[Short | None, Field(pattern=TEXT)] = None
+    description: Annotated[str | None, Field(max_length=20_000, pattern=TEXT)] = None
+    agent: Annotated[Short | None, Field(pattern=TEXT, description="Which agent, instead of the routing table's.")] = None
     run_at: Annotated[datetime | None, Field(description="Not before then; a time with an offset.")] = None
     depends_on: Annotated[list[Short], Field(max_length=200, description="Ids of tasks, or refs of the same batch, that must succeed first.")] = Field(
         default_factory=list
@@ -56,13 +57,15 @@ class TaskRequest(BaseModel):
     max_retries: Annotated[int | None, Field(ge=0, le=100, strict=True)] = None
     review: Annotated[bool | None, Field(description="Whether a person is to look before it is done; the agent's rule otherwise.")] = None
     checklist: Annotated[list[ChecklistItem], Field(max_length=100)] = Field(default_factory=list)
-    ref: Annotated[Short | None, Field(pattern=_TEXT, description="A name for this task within its batch.")] = None
+    ref: Annotated[Short | None, Field(pattern=TEXT, description="A name for this task within its batch.")] = None
 
     @field_validator("run_at")
     @classmethod
     def _aware(cls, value: datetime | None) -> datetime | None:
         if value is not None and value.tzinfo is None:
             raise ValueError("a time needs an offset, such as Z")
+        if value is not None and value.year >= 9999:  # sums of times must stay within the calendar
+            raise ValueError("a time before the year 9999 is wanted")
         return value.astimezone(UTC) if value is not None else None
 
 
@@ -145,6 +148,8 @@ def draft(request: TaskRequest, registry: Registry, queue: Queue, *, pointer: st
             f"the payload has {len(payload)} bytes; {queue.payload_limit_bytes} are allowed",
             hint="Upload the data with POST /api/v1/files and name it as file:<sha256>.",
         )
+    if "null" in payload:  # which is how NaN and Infinity are written, too
+        check_json(args, f"{pointer}/payload")
     check_payload(action.tool, {**action.defaults, **args}, payload, pointer=f"{pointer}/payload")
     routing, routing_told = _as_json(decision)
     return Draft(

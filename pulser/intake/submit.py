@@ -79,7 +79,7 @@ class Submitter:
         for submission, actor in items:
             tx.actor = actor
             try:
-                plain = submission.key is None and not any(draft.depends_on for draft in submission.drafts)
+                plain = submission.key is None and not any(draft.depends_on or (submission.batch and draft.ref) for draft in submission.drafts)
                 answers.append(self._plain(tx, submission, rows) if plain else self._careful(tx, submission))
             except (BadInput, Conflict) as error:
                 answers.append(error)

@@ -16,6 +16,7 @@ from pulser.observe import logs
 
 log = logs.get("web")
 MEDIA_TYPE = "application/problem+json"
+_JSON = "Send UTF-8 encoded JSON, not nested deeper than 64 levels."
 _TITLES = {404: ("not-found", "Not found"), 405: ("method-not-allowed", "That method is not for this address")}
 
 
@@ -53,12 +54,18 @@ def install(app: FastAPI) -> None:
 
     async def invalid(request: Request, error: Exception) -> Response:
         found = error.errors() if isinstance(error, RequestValidationError) else []
+        if any(each["type"] == "json_invalid" for each in found):
+            return response(errors.Malformed("the body is not JSON", hint=_JSON), request.scope.get("pulser.request_id"))
         listed = [{"pointer": "/" + "/".join(str(part) for part in each["loc"][1:]), "detail": each["msg"], "in": str(each["loc"][0])} for each in found]
         detail = f"{listed[0]['in']} {listed[0]['pointer']}: {listed[0]['detail']}" if listed else "a value is not acceptable"
         return response(errors.BadInput(detail, errors=listed), request.scope.get("pulser.request_id"))
 
     async def plain(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
+        if status == 400:  # what Starlette and FastAPI cannot read: not UTF-8, nested too deep, a form that is cut off
+            return response(
+                errors.Malformed(str(getattr(error, "detail", "")) or "the request cannot be read", hint=_JSON), request.scope.get("pulser.request_id")
+            )
         code, title = _TITLES.get(status, ("http-error", "The request failed"))
         detail = f"{request.method} {request.url.path}: {title.lower()}" if status in _TITLES else str(getattr(error, "detail", title))
         made = errors.CallerError(detail, hint="See /docs for what there is." if status in _TITLES else "")

@@ -219,5 +219,9 @@ def test_every_agent_shows_its_face_load_and_numbers(anybody: httpx2.Client, wor
     for each in listed:
         assert each["role"] and each["skills"] and each["actions"] and each["instances"][0]["alive"] is True
         face = anybody.get(each["avatar_url"])
-        assert face.headers["content-type"] == "image/svg+xml" and face.text.lstrip().startswith("<svg") and "default-src 'none'" in face.headers["content-security-policy"]
+        assert (
+            face.headers["content-type"] == "image/svg+xml"
+            and face.text.lstrip().startswith("<svg")
+            and "default-src 'none'" in face.headers["content-security-policy"]
+        )
     assert next(each for each in listed if each["name"] == "pulser")["stats"]["completed"] >= 1
