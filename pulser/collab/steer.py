@@ -106,6 +106,8 @@ def retry(tx: Tx, task_id: str, *, cascade: bool = False) -> list[str]:
 
 def _again(tx: Tx, row: dict[str, Any]) -> list[str]:
     company, task_id = row["company_id"], row["task_id"]
+    needed = [link.depends_on for link in dependencies.of(tx, company, task_id)]
+    dependencies.hold(tx, company, needed)  # so that none ends between the look and the commit
     unmet = dependencies.unmet(dependencies.of(tx, company, task_id))
     stage = "waiting" if unmet else "queued"
     values = {
@@ -180,7 +182,7 @@ def transition(tx: Tx, task_id: str, to: Stage, note: str = "") -> tuple[str, st
     else:
         error = {"code": "rejected", "detail": note or "rejected in review", "hint": ""}
         moved = {"to": to, "note": note}
-        failed = {"error": error["detail"], "code": "rejected"}
+        failed = {"agent": row["assigned_agent"], "error": error["detail"], "code": "rejected"}
         _end(tx, row, "failed", [("task_moved", moved), ("task_failed", failed)], {"error": error, "error_message": error["detail"]})
     return old, to
 

@@ -43,8 +43,8 @@ class Store:
         "", "postgresql://… for Postgres; empty for the embedded SQLite file.", env="PULSER_DATABASE_URL", also=("DATABASE_URL",), secret=True
     )
     owner_url: str = setting("", "The role that migrates, where it differs from the one that runs.", env="PULSER_DATABASE_OWNER_URL", secret=True)
-    writers: int = setting(4, "Connections that write, per process, on Postgres.")
-    readers: int = setting(4, "Connections that read, per process.")
+    writers: int = setting(2, "Connections that write, per process, on Postgres.")
+    readers: int = setting(2, "Connections that read, per process.")
     queue_limit: int = setting(10_000, "Writes that may wait for the writer; more are answered with 503.")
     events_keep_days: int = setting(90, "Days that events are kept.")
     files_quota_bytes: int = setting(10_737_418_240, "Bytes of files and artifacts a company may keep.")

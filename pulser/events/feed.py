@@ -1,7 +1,9 @@
 """Reading the log: a page after a cursor, and the cursor itself.
 
-On Postgres a transaction that began early may commit late, so numbers alone would skip its events. Each row knows its transaction; only
-rows of transactions below every running one are shown, in the order (transaction, number), and nothing can appear before them later.
+On Postgres a transaction that began early may commit late, so numbers alone would skip its events. Each row has a place (``xid``): the number
+of its transaction, or of the latest that had ended when the row was written if that is higher. Only rows below every running transaction are
+shown, in the order (place, number): nothing can appear before them later, and what was written knowing of another change comes after it, also
+where the later writer's transaction is the older one (it settles, then claims what was submitted meanwhile).
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ class Follower:
                         at, after = place, event["cursor"]
                 if frames:
                     yield b"".join(frames)
-                if listener.missed or listener.waiting:
+                if self.closed or listener.missed or listener.waiting:
                     continue
                 listener.ready.clear()
                 try:

@@ -160,7 +160,7 @@ def renew(tx: Tx, held: Sequence[tuple[str, str, int]], lease_s: float) -> set[t
     return {(row[0], row[1]) for row in update_many(tx, _RENEW, [(*key, expires) for key in held])}
 
 
-_EXPIRED = """SELECT company_id, task_id, token, stage, worker_id, reclaims, attempts, attempt, generation, claimed_at FROM task_queue
+_EXPIRED = """SELECT company_id, task_id, token, stage, worker_id, reclaims, attempts, attempt, generation, claimed_at, assigned_agent FROM task_queue
  WHERE lease_expires_at IS NOT NULL AND lease_expires_at < {now} AND stage IN ('claimed', 'in_progress', 'merging') ORDER BY lease_expires_at LIMIT {limit}"""
 
 
@@ -178,6 +178,7 @@ class Expired:
     attempt: int
     generation: int
     claimed_at: datetime
+    agent: str
 
 
 def expired(tx: Tx, limit: int) -> list[Expired]:
@@ -198,6 +199,7 @@ def expired(tx: Tx, limit: int) -> list[Expired]:
             attempt=row[7],
             generation=row[8],
             claimed_at=tx.instant(row[9]) or tx.now,
+            agent=row[10],
         )
         for row in rows
     ]

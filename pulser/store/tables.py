@@ -201,7 +201,7 @@ events = Table(  # on Postgres the key is (xid, seq), the order of the feed
     "events",
     metadata,
     Column("seq", Serial, primary_key=True),
-    _required("xid", BigInteger, "0"),  # Postgres: the writing transaction, so that the feed can wait for late ones
+    _required("xid", BigInteger, "0"),  # Postgres: its place, so that the feed can wait for late ones; see events/feed.py
     _required("company_id"),
     _required("ts", Instant),
     _required("event"),

@@ -17,28 +17,20 @@ DEPTH = Gauge("pulser_queue_depth", "Open tasks", ["agent", "stage"])
 INSTANCES = Gauge("pulser_agent_instances", "Live instances", ["agent"])
 HEALTH = Gauge("pulser_agent_health", "1 if an available instance lives, else 0", ["agent"])
 
-_agents: dict[str, str] = {}  # by task, while it runs or waits for a person; the oldest go first
-MOST = 10_000
-
 
 def count(event: dict[str, Any]) -> None:
     """Count one event of the log."""
-    kind, details, target = event["event"], event["details"], event["target"]
+    kind, details = event["event"], event["details"]
     if kind == "task_submitted":
         TASKS.labels(details.get("task_type", ""), details.get("priority", "")).inc()
-    elif kind == "task_claimed":
-        _agents[target] = details.get("agent", "")
-        if len(_agents) > MOST:
-            del _agents[next(iter(_agents))]
+    elif kind == "executor_succeeded" and event["after"] == {"stage": "done"}:
+        COMPLETED.labels(details.get("agent", "")).inc()
+    elif kind == "task_failed":
+        FAILED.labels(details.get("agent", "")).inc()
     elif kind == "task_retried":
-        RETRIED.labels(_agents.get(target, "")).inc()
+        RETRIED.labels(details.get("agent", "")).inc()
     elif kind == "lease_reclaimed":
         RECLAIMED.inc()
-    stage = (event.get("after") or {}).get("stage")
-    if stage in ("done", "failed", "cancelled"):
-        agent = _agents.pop(target, "") or details.get("agent", "")
-        if stage != "cancelled":
-            (COMPLETED if stage == "done" else FAILED).labels(agent).inc()
 
 
 def observe(agent: str, seconds: float) -> None:

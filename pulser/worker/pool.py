@@ -15,7 +15,7 @@ from typing import Any
 from pulser.agents.perform import Perform
 from pulser.core.actor import Actor
 from pulser.core.clock import iso, monotonic
-from pulser.core.errors import PulserError
+from pulser.core.errors import Unavailable
 from pulser.core.settings import Worker as Settings
 from pulser.core.task import Claimed, Outcome
 from pulser.events.append import STAGE, emit
@@ -30,6 +30,7 @@ log = logs.get("worker")
 Key = tuple[str, str]
 TURNS = 2  # commits under way at once: one syncs while the other's work runs
 PROGRESS_S = 1.0
+AGAIN_S = 0.2
 
 
 @dataclass(slots=True)
@@ -213,49 +214,73 @@ class Pool:
         _hold(asyncio.create_task(self._turn(ended)))
 
     async def _turn(self, ended: list[Outcome]) -> None:
-        free = self._reserve() + len(ended)
-        wanted = 0 if self.paused else free
-        plain = [o for o in ended if not (o.artifacts or o.log or o.spawn)]
-        rich = [o for o in ended if o.artifacts or o.log or o.spawn]
+        """Settle what ended and claim for the free slots, in one commit; what writes into a company's own tables goes one by one before."""
+        left: list[Outcome] = []  # not settled: the database is down; they keep their slots and are tried again
+        for outcome in [each for each in ended if _is_rich(each)]:
+            if not await self._settle_one(outcome):
+                left.append(outcome)
+        plain = [each for each in ended if not _is_rich(each)]
+        reserved = self._reserve()
+        wanted = 0 if self.paused else reserved + len(ended) - len(left)
         found: list[Claimed] = []
         try:
-            for outcome in rich:  # these write into their company's own tables, so each is its company's transaction
-                await self._settle_one(outcome)
             found = await self.store.write(self._settle_and_claim, plain, wanted, scope="engine", actor=self.actor)
-        except PulserError as error:
-            log.error("could not settle; the leases will tell", error=error.detail, tasks=len(ended))
-            await asyncio.sleep(0.2)
-            self._ended += plain  # kept, and tried again: settling twice is refused by the token
-            free -= len(plain)
-            ended = rich
-        finally:
-            self._turns -= 1
-        for outcome in ended:
+        except Unavailable as error:
+            log.error("could not settle; trying again", error=error.detail, tasks=len(plain))
+            left += plain
+            await asyncio.sleep(AGAIN_S)
+        except Exception as error:  # one of them cannot be written: apart, it fails alone and the others stand
+            log.error("settling apart", error=str(error), tasks=len(plain))
+            left += [each for each in plain if not await self._settle_one(each)]
+        self._turns -= 1
+        kept = {id(outcome) for outcome in left}
+        gone = [outcome for outcome in ended if id(outcome) not in kept]
+        for outcome in gone:
             self.running.pop((outcome.task.company_id, outcome.task.task_id), None)
-        self._release(free - len(found))
+        self._ended += left
+        self._release(reserved + len(gone) - len(found))
         self._start(found)
-        self._hungry = self._hungry or (len(found) >= wanted - self._kept > 0)
+        self._hungry = self._hungry or bool(left) or (len(found) >= wanted - self._kept > 0)
         if not self.running:
             self._idle.set()
         self._kick()
 
     def _settle_and_claim(self, tx: Tx, ended: list[Outcome], free: int) -> list[Claimed]:
+        """Claim first: Postgres numbers a transaction at its first write, and the feed goes by that number. Were it taken by settling, a task
+        submitted meanwhile would be told as claimed before it was told as submitted."""
+        found = self._claim(tx, free)
         self._settle(tx, ended)
-        tx.hints.agents.clear()  # claimed right here
-        return self._claim(tx, free)
+        return found
 
     def _settle(self, tx: Tx, ended: list[Outcome]) -> None:
         for task in self.settler.settle(tx, ended):
             log.warning("lease lost: nothing was written", company_id=task.company_id, task_id=task.task_id, token=task.token)
 
-    async def _settle_one(self, outcome: Outcome) -> None:
+    async def _settle_one(self, outcome: Outcome) -> bool:
+        """Settle in the company's own scope; what cannot be written fails the task. False if the database is down."""
+        company = outcome.task.company_id
         try:
-            await self.store.write(self._settle, [outcome], company=outcome.task.company_id, actor=self.actor)
-        except PulserError as error:
-            if error.code == "unavailable":
+            try:
+                await self.store.write(self._settle, [outcome], company=company, actor=self.actor)
+            except Unavailable:
                 raise
-            failed = Outcome(outcome.task, "fail", error={"code": error.code, "detail": error.detail, "hint": error.hint})
-            await self.store.write(self._settle, [failed], company=outcome.task.company_id, actor=self.actor)
+            except Exception as error:
+                log.exception("an outcome could not be written", task_id=outcome.task.task_id, company_id=company)
+                told = {
+                    "code": getattr(error, "code", "unwritable"),
+                    "detail": f"its outcome could not be written: {error}",
+                    "hint": getattr(error, "hint", ""),
+                }
+                await self.store.write(self._settle, [Outcome(outcome.task, "fail", error=told)], company=company, actor=self.actor)
+        except Unavailable as error:
+            log.error("could not settle; trying again", error=error.detail, task_id=outcome.task.task_id, company_id=company)
+            await asyncio.sleep(AGAIN_S)
+            return False
+        return True
+
+
+def _is_rich(outcome: Outcome) -> bool:
+    return bool(outcome.artifacts or outcome.log or outcome.spawn)
 
 
 def _tell_progress(tx: Tx, task: Claimed, message: str, fraction: float | None) -> None:

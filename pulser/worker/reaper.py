@@ -68,7 +68,7 @@ def sweep(tx: Tx, queue: Queue) -> tuple[int, bool]:
         tx.hints.cancelled.append(task.task_id)
         if stage == "failed":
             emit(tx, "lease_reclaimed", *key, version - 1, details, before=STAGE[task.stage], after=STAGE[stage])
-            emit(tx, "task_failed", *key, version, {"error": row[7], "code": "worker_lost"})
+            emit(tx, "task_failed", *key, version, {"agent": task.agent, "error": row[7], "code": "worker_lost"})
             if dependents:
                 tell_dependents(tx, task.company_id, [(task.task_id, "failed")])
         else:

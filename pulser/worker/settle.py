@@ -94,11 +94,11 @@ class Settler:
         if outcome.end == "retry":
             wait_s = delay_s(task.retries + 1, int.from_bytes(tx.random(2), "big") / 65536, self._queue.retry_delays_s)
             at = tx.now + timedelta(seconds=wait_s)
-            told: Told = ("task_retried", {"available_at": iso(at), "retry": task.retries + 1, "delay_s": round(wait_s, 3)})
+            told: Told = ("task_retried", {"agent": task.agent, "available_at": iso(at), "retry": task.retries + 1, "delay_s": round(wait_s, 3)})
             return Move(back, [_failure(outcome), _released(task, "retried"), told], "retried", available_at=at, failures=1)
         if outcome.end == "fail":
             error = outcome.error or {}
-            told = ("task_failed", {"error": error.get("detail"), "code": error.get("code")})
+            told = ("task_failed", {"agent": task.agent, "error": error.get("detail"), "code": error.get("code")})
             return Move("failed", [_failure(outcome), _released(task, "failed"), told], "failed", completed=True)
         if outcome.end == "park":
             told = ("task_waiting", {"waiting_for": outcome.waiting_for, "on": [draft.task_id for draft in outcome.spawn]})

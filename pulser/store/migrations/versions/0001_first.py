@@ -299,7 +299,9 @@ def upgrade() -> None:
 
 def _secure() -> None:
     op.execute("ALTER TABLE events DROP CONSTRAINT events_pkey, ADD PRIMARY KEY (xid, seq)")
-    op.execute("ALTER TABLE events ALTER COLUMN xid SET DEFAULT (pg_current_xact_id()::text::bigint)")
+    # Its place in the log: not below its own transaction, nor below any that had ended when it was written. See pulser/events/feed.py.
+    ended = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1"
+    op.execute(f"ALTER TABLE events ALTER COLUMN xid SET DEFAULT greatest(pg_current_xact_id()::text::bigint, {ended})")
     op.execute("ALTER TABLE task_queue SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02)")
     make_roles()
     for table in ("task_queue", "task_dependencies", "leases", "agent_pauses"):
