@@ -242,6 +242,16 @@ def agents_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+# ---- command line -----------------------------------------------------------------------------------------------------------
+
+
+def cli_page() -> str:
+    """docs/reference/cli.md"""
+    from pulser.cli.reference import page
+
+    return NOTE.format(source="`pulser/cli/`") + "\n" + page()
+
+
 PAGES: dict[str, tuple[tuple[str, ...], Callable[[], str]]] = {
     ".env.example": ((), env_example),
     "docs/reference/settings.md": ((), settings_page),
@@ -249,6 +259,7 @@ PAGES: dict[str, tuple[tuple[str, ...], Callable[[], str]]] = {
     "docs/reference/errors.md": ((), errors_page),
     "docs/reference/events.md": (("pulser.events.catalogue",), events_page),
     "docs/reference/agents.md": (("pulser.agents.registry",), agents_page),
+    "docs/reference/cli.md": (("pulser.cli.reference",), cli_page),
 }
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ def doctor(as_json: Json = False) -> None:
     from pulser.app.doctor import examine
     from pulser.core.errors import PulserError
 
-    def ask() -> object:
+    def ask() -> tuple[str, object]:
         with client(timeout=3) as pulser:
             try:
                 return pulser.url, pulser.health()
