@@ -86,6 +86,8 @@ def _turned(value: object, where: str, turn: Callable[[str, str], str]) -> objec
         return turn(where, value)
     if isinstance(value, list):
         return [_turned(item, f"{where}/{n}", turn) for n, item in enumerate(value)]
+    if isinstance(value, dict):
+        return {key: _turned(item, f"{where}/{key}", turn) for key, item in value.items()}
     return value
 
 
@@ -94,8 +96,9 @@ def _named(tool: Tool, args: Json, pointer: str) -> Iterator[tuple[str, str]]:
         value = args.get(name)
         if isinstance(value, str):
             yield f"{pointer}/{name}", value
-        elif isinstance(value, list):
-            yield from ((f"{pointer}/{name}/{n}", item) for n, item in enumerate(value) if isinstance(item, str))
+        elif isinstance(value, list | dict):
+            items = enumerate(value) if isinstance(value, list) else value.items()
+            yield from ((f"{pointer}/{name}/{key}", item) for key, item in items if isinstance(item, str))
 
 
 def _reference(text: str, where: str) -> tuple[str, str]:

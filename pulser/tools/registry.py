@@ -33,8 +33,6 @@ _TABLE: dict[str, Entry] = {
     "infra.validate": Entry("pulser.tools.builtin.infra.validate:TOOL"),
     "infra.capacity": Entry("pulser.tools.builtin.infra.capacity:TOOL"),
     "skills.mine_failures": Entry("pulser.tools.builtin.skills.mine_failures:TOOL"),
-    "pulser.noop": Entry("pulser.tools.builtin.probe.noop:TOOL"),
-    "pulser.coordinate": Entry("pulser.tools.builtin.probe.coordinate:TOOL"),
 }
 _loaded: dict[str, Tool] = {}
 

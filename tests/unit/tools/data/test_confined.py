@@ -20,9 +20,6 @@ duckdb = pytest.importorskip("duckdb")
 SAMPLES = Path(samples.__path__[0]) / "data"
 
 
-by_name = pytest.mark.xfail(strict=True, raises=BadInput, reason="the door does not resolve inputs that are named in an object yet")
-
-
 class Kept:
     """Files by content, in a folder."""
 
@@ -76,13 +73,11 @@ def test_a_question_is_answered_and_a_wrong_one_refused_with_its_place(door: Con
     assert caught.value.fields["errors"][0]["column"] == 8
 
 
-@by_name
 def test_files_may_be_named_for_the_question(door: Context) -> None:
     result = made(door, "data.query", sql="SELECT count(*) AS n FROM p JOIN i USING (island)", files={"p": "penguins.csv", "i": "islands.csv"})
     assert result.result["rows"] == [[344]]
 
 
-@by_name
 def test_data_is_judged_against_a_reference_file(door: Context) -> None:
     rules = [{"rule": "reference", "column": "island", "reference": "islands"}]
     result = made(door, "data.quality", path="penguins_dirty.csv", rules=rules, references={"islands": "islands.csv"})
