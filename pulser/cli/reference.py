@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from pulser.cli.app import build
+from pulser.cli.commands import build
 from pulser.cli.exits import MEANING
 
 
@@ -16,13 +16,13 @@ def page() -> str:
     lines = [
         "# Command line",
         "",
-        "`pulser COMMAND --help` says the same. `serve`, `worker`, `db`, `doctor`, `config`, `backup`, `restore`, `key` and `company` open the data folder or",
+        "Each command says the same with `--help`. `serve`, `worker`, `db`, `doctor`, `config`, `backup`, `restore`, `key` and `company` open the data folder or",
         "the database themselves; every other command speaks to the server at `PULSER_URL`, or on this machine at `PULSER_PORT`, signed in with",
         "`PULSER_API_KEY` or the data folder's token. `--url` and `--data` before the command name another server and data folder.",
         "",
         "With `--json` standard output holds one JSON document, or one JSON document per line where events are told, and nothing else. Tables have frames and",
         "colours on a terminal only (never with `NO_COLOR`); piped they are plain columns. Errors go to standard error: what is wrong, and how to mend it;",
-        "with `PULSER_LOG_LEVEL=debug` also where. `pulser --install-completion` makes the shell complete commands and options.",
+        "with `PULSER_LOG_LEVEL=debug` also where. The option `--install-completion` makes the shell complete commands.",
         "",
         "## Exit codes",
         "",

@@ -15,12 +15,16 @@ from pulser.core.errors import PulserError
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in exits.MEANING.items()) + "."
 
 
-def build(*, rich: bool = False) -> Any:
-    """The whole command. ``rich``: help with frames and colours, for a terminal."""
+def commands(*, rich: bool = False) -> typer.Typer:
+    """All commands. ``rich``: help with frames and colours, for a terminal."""
     app = typer.Typer(
-        name="pulser", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich" if rich else None, epilog=EPILOG,
+        name="pulser",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich" if rich else None,
+        epilog=EPILOG,
         context_settings={"help_option_names": ["-h", "--help"]},
-    )  # fmt: skip
+    )
     app.callback()(connect.before)
     app.command()(serve.serve)
     app.command()(serve.worker)
@@ -41,7 +45,12 @@ def build(*, rich: bool = False) -> Any:
     app.add_typer(keys.key_app, name="key")
     app.add_typer(keys.company_app, name="company")
     app.command()(config.version)
-    return typer.main.get_command(app)
+    return app
+
+
+def build(*, rich: bool = False) -> Any:
+    """The same, ready to be called or drawn."""
+    return typer.main.get_command(commands(rich=rich))
 
 
 def run(arguments: Sequence[str]) -> int:
