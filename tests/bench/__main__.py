@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tests.bench import cpu, figures, http_submit, machine, servers, starts
@@ -37,25 +38,26 @@ class Scale:
     http_s: int
     deep: int
     starts: int
-    limit_s: float  # peers are left out of further rounds after that
+    calm_s: float  # how long to wait for others to be done, before each
+    again: int  # times that what never had a calm moment is tried again
+    limit_s: float  # after that peers have no further rounds, and nothing is tried again
 
 
-WHOLE = Scale(rounds=3, tasks=20_000, samples=300, peer_share=1.0, http_s=5, deep=1_000_000, starts=5, limit_s=400)
-QUICK = Scale(rounds=1, tasks=6_000, samples=100, peer_share=0.25, http_s=3, deep=100_000, starts=3, limit_s=75)
+WHOLE = Scale(rounds=3, tasks=20_000, samples=300, peer_share=1.0, http_s=5, deep=1_000_000, starts=5, calm_s=4, again=2, limit_s=420)
+QUICK = Scale(rounds=1, tasks=6_000, samples=100, peer_share=0.25, http_s=3, deep=100_000, starts=3, calm_s=0, again=0, limit_s=75)
 
 
 @dataclass(slots=True)
 class Bench:
-    """One run: its servers, its folder, and what it found round by round."""
+    """One run: its servers, its folder, and what it found: per measurement one entry per round, with how busy others were meanwhile."""
 
     scale: Scale
     folder: Path
     redis: servers.Server | None
     postgres: servers.Server | None
     began: float = field(default_factory=time.monotonic)
-    rounds: list[Figures] = field(default_factory=list)
+    measured: dict[str, list[figures.Measured]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
-    foreign: list[float] = field(default_factory=list)
     used: int = 0
 
     def fresh(self) -> Path:
@@ -65,20 +67,27 @@ class Bench:
         folder.mkdir()
         return folder
 
-    def run(self, name: str, measure: Callable[[], Figures]) -> Figures:
+    def late(self) -> bool:
+        """Whether the time for further rounds is up."""
+        return time.monotonic() - self.began > self.scale.limit_s
+
+    def run(self, name: str, measure: Callable[[], Figures], calm_within_s: float) -> None:
         """One measurement; what goes wrong is told and noted, never filled in."""
-        at = time.monotonic()
-        load = cpu.Foreign([server.pid for server in (self.redis, self.postgres) if server])
+        ours = [server.pid for server in (self.redis, self.postgres) if server]
+        cpu.await_calm(ours, figures.CALM_PCT, calm_within_s)
+        at, load = time.monotonic(), cpu.Foreign(ours)
         try:
             found = measure()
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             self.missing[name] = str(error).strip().splitlines()[-1][:300]
             print(f"  {name}: not measured: {self.missing[name]}", flush=True)
-            return {}
-        share = load.share()
-        self.foreign.append(share)
-        print(f"  {name}: {time.monotonic() - at:.0f} s, others used {share:.0f} % of a core", flush=True)
-        return found
+            return
+        finally:
+            for left in self.folder.glob("run-*"):
+                shutil.rmtree(left, ignore_errors=True)
+        self.missing.pop(name, None)
+        self.measured.setdefault(name, []).append(figures.Measured(load.share(), found))
+        print(f"  {name}: {time.monotonic() - at:.0f} s, others used {load.share():.0f} % of a core", flush=True)
 
 
 def child(module: str, *arguments: str, environment: dict[str, str] | None = None, python: str = sys.executable, limit_s: float = 180) -> Figures:
@@ -155,20 +164,19 @@ def claim(bench: Bench, where: str) -> Figures:
     return shown
 
 
-def one_round(bench: Bench, wanted: set[str], peers: list[tuple[install.Kind, Path]]) -> Iterator[Figures]:
-    """Every measurement that is repeated, one after the other, so that a neighbour's busy minute does not meet one of them alone."""
+def repeated(bench: Bench, wanted: set[str], peers: list[tuple[install.Kind, Path]]) -> dict[str, Callable[[], Figures]]:
+    """What is measured in every round, one after the other, so that a neighbour's busy minute does not meet one of them alone."""
+    found: dict[str, Callable[[], Figures]] = {}
     if "embedded" in wanted:
-        yield bench.run("embedded", lambda: queue(bench, "embedded"))
-        yield bench.run("embedded, 16 slots", lambda: _slots(queue(bench, "embedded_16_slots", concurrency=16, tasks=bench.scale.tasks // 4)))
+        found["embedded"] = lambda: queue(bench, "embedded")
+        found["embedded, 16 slots"] = lambda: _slots(queue(bench, "embedded_16_slots", concurrency=16, tasks=bench.scale.tasks // 4))
     if "postgres" in wanted:
-        yield bench.run("postgres", lambda: queue(bench, "postgres"))
+        found["postgres"] = lambda: queue(bench, "postgres")
     if "http" in wanted:
-        yield bench.run("http_submit", lambda: dict(http_submit.measure(bench.fresh(), bench.scale.http_s)))
+        found["http_submit"] = lambda: dict(http_submit.measure(bench.fresh(), bench.scale.http_s))
     for kind, python in peers:
-        if time.monotonic() - bench.began > bench.scale.limit_s:
-            print(f"  {kind.name}: left out of this round, for time", flush=True)
-            continue
-        yield bench.run(f"peer {kind.name}", lambda kind=kind, python=python: peer(bench, kind, python))  # type: ignore[misc]
+        found[f"peer {kind.name}"] = partial(peer, bench, kind, python)
+    return found
 
 
 def _slots(found: Figures) -> Figures:
@@ -176,14 +184,35 @@ def _slots(found: Figures) -> Figures:
     return {name: value for name, value in found.items() if name.endswith((".drain_per_s", ".run_cpu_us", ".total_one_cpu_us"))}
 
 
-def once(bench: Bench, wanted: set[str]) -> Iterator[Figures]:
+def once(bench: Bench, wanted: set[str]) -> dict[str, Callable[[], Figures]]:
     """What repeats itself within, or takes too long to repeat."""
+    found: dict[str, Callable[[], Figures]] = {}
     if "serve" in wanted:
-        yield bench.run("serve", lambda: dict(starts.serve(bench.fresh() / "data", bench.scale.starts)))
-        yield bench.run("cli", lambda: dict(starts.command_line(bench.scale.starts)))
+        found["serve"] = lambda: dict(starts.serve(bench.fresh() / "data", bench.scale.starts))
+        found["cli"] = lambda: dict(starts.command_line(bench.scale.starts))
     if "claim" in wanted:
-        for where in ("embedded", "postgres"):
-            yield bench.run(f"claim, {where}", lambda where=where: claim(bench, where))  # type: ignore[misc]
+        found |= {f"claim, {where}": partial(claim, bench, where) for where in ("embedded", "postgres")}
+    return found
+
+
+def measure_all(bench: Bench, wanted: set[str], peers: list[tuple[install.Kind, Path]]) -> None:
+    """The rounds, then what is measured once, then again what never had a calm moment, while there is time."""
+    parts = repeated(bench, wanted, peers)
+    for number in range(bench.scale.rounds):
+        print(f"round {number + 1} of {bench.scale.rounds}", flush=True)
+        for name, measure in parts.items():
+            if name.startswith("peer") and bench.late():
+                print(f"  {name}: left out of this round, for time", flush=True)
+            else:
+                bench.run(name, measure, bench.scale.calm_s)
+    print("once", flush=True)
+    parts |= once(bench, wanted)
+    for name in once(bench, wanted):
+        bench.run(name, parts[name], bench.scale.calm_s)
+    for _ in range(bench.scale.again):
+        for name in [name for name, found in bench.measured.items() if not name.startswith("peer") and not figures.calm(found)]:
+            if not bench.late():
+                bench.run(f"{name}", parts[name], 3 * bench.scale.calm_s)
 
 
 def set_up_peers(bench: Bench, wanted: set[str]) -> list[tuple[install.Kind, Path]]:
@@ -208,7 +237,7 @@ def set_up_peers(bench: Bench, wanted: set[str]) -> list[tuple[install.Kind, Pat
 @contextmanager
 def workplace() -> Iterator[Path]:
     """A folder on a real disk that also Postgres' own user can reach, gone afterwards."""
-    place = os.environ.get("PULSER_TEST_BENCH_DIR") or ("/var/tmp" if Path("/var/tmp").is_dir() else tempfile.gettempdir())
+    place = os.environ.get("BENCH_DIR") or ("/var/tmp" if Path("/var/tmp").is_dir() else tempfile.gettempdir())
     folder = Path(tempfile.mkdtemp(prefix="pulser-bench-", dir=place))
     folder.chmod(0o755)
     try:
@@ -230,9 +259,14 @@ def show(bench: Bench, found: Figures, *, whole: bool) -> None:
         rows.append((prefix, *(f"{c:,g}" if isinstance(c, (int, float)) else c for c in cells), durable))
     head = ("submit + run of a no-op, 1 KB", "CPU µs, batched", "CPU µs, one by one", "drained/s", "start p50 ms", "p95 ms", "on disk at the answer")
     print("\n" + figures.table(rows, head))
-    if len(bench.rounds) > 1:
-        print(f"\nRounds lie {figures.spread(bench.rounds, 'embedded.total_cpu_us'):.0f} % apart (embedded.total_cpu_us).", end="")
-    print(f"\nOthers used {found.get('machine.foreign_load_pct', 0):g} % of a core meanwhile (median).")
+    rows = []
+    for prefix in ("http_submit", "bare_fastapi"):
+        if f"{prefix}.cpu_us" in found:
+            rows.append((prefix, *(f"{found[f'{prefix}.{name}']:,g}" for name in ("cpu_us", "per_s", "p95_ms"))))
+    if rows:
+        print("\n" + figures.table(rows, ("POST of a task, 50 connections", "server CPU µs", "per s", "p95 ms")))
+    print(f"\nOthers used {found.get('machine.foreign_load_pct', 0):g} % of a core meanwhile (median). Where there was a round with", end=" ")
+    print(f"less than {figures.CALM_PCT} %, only such rounds count; there was none of: {found.get('machine.never_calm')}.")
     for name, reason in bench.missing.items():
         print(f"Not measured: {name}: {reason}")
 
@@ -261,16 +295,14 @@ def main() -> int:
         print("peers", flush=True)
         peers = set_up_peers(bench, wanted)
         bench.began = time.monotonic()
-        for number in range(scale.rounds):
-            print(f"round {number + 1} of {scale.rounds}", flush=True)
-            bench.rounds.append({name: value for each in one_round(bench, wanted, peers) for name, value in each.items()})
-        print("once", flush=True)
-        for each in once(bench, wanted):
-            found |= figures.combine([each])
-        found |= figures.combine(bench.rounds)
+        measure_all(bench, wanted, peers)
+    for rounds in bench.measured.values():
+        found |= figures.combine([each.found for each in figures.calm(rounds) or rounds])
     found |= figures.ratios(found)
-    if bench.foreign:
-        found |= {"machine.foreign_load_pct": round(figures.percentile(bench.foreign, 0.5)), "machine.rounds": scale.rounds}
+    shares = [each.foreign_pct for rounds in bench.measured.values() for each in rounds]
+    if shares:
+        found |= {"machine.foreign_load_pct": round(figures.percentile(shares, 0.5)), "machine.rounds": scale.rounds}
+        found["machine.never_calm"] = "; ".join(name for name, rounds in bench.measured.items() if not figures.calm(rounds)) or "none"
     found |= {f"missing.{name.replace(' ', '_').replace(',', '')}": reason for name, reason in bench.missing.items()}
     if wanted == set(PARTS):
         RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")

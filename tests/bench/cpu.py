@@ -71,3 +71,13 @@ class Foreign:
         """Since it was made."""
         passed_s = max(time.monotonic() - self._at, 0.05)
         return max(0.0, (of_machine() - self._busy) - (self._own() - self._mine)) / passed_s * 100
+
+
+def await_calm(ours: Iterable[int], below_pct: float, within_s: float) -> None:
+    """Wait until others use less than that of a core for half a second, but not longer than ``within_s``."""
+    ends_at = time.monotonic() + within_s
+    while time.monotonic() < ends_at:
+        load = Foreign(ours)
+        time.sleep(0.5)
+        if load.share() < below_pct:
+            return

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 Figures = dict[str, float | str]
+CALM_PCT = 40  # of one core
 
 
 def percentile(values: Iterable[float], share: float) -> float:
@@ -28,10 +29,17 @@ def combine(rounds: Sequence[Mapping[str, float | str]]) -> Figures:
     return combined
 
 
-def spread(rounds: Sequence[Mapping[str, float | str]], name: str) -> float:
-    """How far the rounds lie apart: (largest - smallest) / median, in percent."""
-    found = [value for each in rounds if not isinstance(value := each.get(name, ""), str)]
-    return (max(found) - min(found)) / median(found) * 100 if len(found) > 1 and median(found) else 0.0
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one round of a measurement found, and how busy others kept the machine meanwhile, in percent of a core."""
+
+    foreign_pct: float
+    found: Mapping[str, float | str]
+
+
+def calm(rounds: Sequence[Measured]) -> list[Measured]:
+    """The rounds that others disturbed little. Chosen by their load alone, never by what was found."""
+    return [each for each in rounds if each.foreign_pct <= CALM_PCT]
 
 
 def ratios(figures: Mapping[str, float | str]) -> Figures:

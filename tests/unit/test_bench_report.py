@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.bench import cpu, figures
-from tests.bench.figures import Goal
+from tests.bench.figures import Goal, Measured
 from tests.bench.peers import install, probe
 
 
@@ -31,9 +31,10 @@ def test_a_figure_that_only_some_rounds_have_is_the_median_of_those():
     assert figures.combine([{"a": 1.0}, {}, {"a": 3.0}]) == {"a": 2.0}
 
 
-def test_the_spread_of_the_rounds_is_told_in_percent_of_their_median():
-    assert figures.spread([{"a": 90.0}, {"a": 100.0}, {"a": 120.0}], "a") == pytest.approx(30)
-    assert figures.spread([{"a": 90.0}], "a") == 0
+def test_rounds_are_chosen_by_the_load_of_others_and_not_by_what_they_found():
+    calm, busy = Measured(5, {"a": 900.0}), Measured(150, {"a": 100.0})
+    assert figures.calm([busy, calm]) == [calm]
+    assert figures.calm([busy]) == []
 
 
 def test_a_peer_is_compared_batched_with_batched_and_one_by_one_with_one_by_one():
