@@ -60,7 +60,7 @@ def _end(tx: Tx, row: dict[str, Any], stage: Stage, told: Sequence[tuple[str, di
             after=STAGE[stage] if first else None,
         )
     if old in RUNNING:
-        tx.hints.cancelled.append(task_id)
+        tx.hints.cancelled.append((task_id, row["token"]))
     if row["dependents"]:
         tell_dependents(tx, row["company_id"], [(task_id, stage)])
 

@@ -26,7 +26,7 @@ class Hints:
     """What a commit changes for those who wait, told after it; losing one costs a poll, never a task."""
 
     agents: set[str] = field(default_factory=set)  # have new work
-    cancelled: list[str] = field(default_factory=list)  # tasks whose lease was ended from outside
+    cancelled: list[tuple[str, int]] = field(default_factory=list)  # tasks, and their tokens, whose lease was ended from outside
     due: datetime | None = None  # something becomes claimable then
     events: bool = False  # the log grew
 

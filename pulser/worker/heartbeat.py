@@ -45,11 +45,11 @@ class Heartbeat:
             try:
                 kept = self._store.write_blocking(self._renew, held, scope="engine", actor=self._pool.actor, first=True)
                 self.last_at = monotonic()
-                lost = [key[:2] for key in held if key[:2] not in kept]
+                lost = [key for key in held if key[:2] not in kept]
             except PulserError as error:
                 log.error("could not renew", error=error.detail, leases=len(held))
                 expired = monotonic() - self.last_at > self._settings.lease_s
-                lost = [key[:2] for key in held] if expired else []  # somebody else may have them by now
+                lost = held if expired else []  # somebody else may have them by now
             if lost and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._pool.lose, lost)
             if self._stop.wait(self._settings.renew_s):

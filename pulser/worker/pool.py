@@ -7,6 +7,7 @@ very commit that submits it (``tail``). One slot is kept for critical tasks.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,9 +28,10 @@ from pulser.worker.run_one import run_one
 from pulser.worker.settle import Settler
 
 log = logs.get("worker")
-Key = tuple[str, str]
+Key = tuple[str, str, int]  # company, task, token: a task claimed again is another piece of work
 TURNS = 2  # commits under way at once: one syncs while the other's work runs
 PROGRESS_S = 1.0
+GOING_S = 5.0  # what a stopping worker waits for its last commits
 AGAIN_S = 0.2
 
 
@@ -69,9 +71,9 @@ class Pool:
         self.store.on_commit(self._committed)
         self._kick()
 
-    def held(self) -> list[tuple[str, str, int]]:
-        """The leases of this worker: ``(company, task, token)``."""
-        return [(r.task.company_id, r.task.task_id, r.task.token) for r in list(self.running.values())]
+    def held(self) -> list[Key]:
+        """The leases of this worker."""
+        return list(self.running)
 
     def wake(self) -> None:
         """There may be new work; callable from any thread."""
@@ -82,21 +84,25 @@ class Pool:
         """These leases are lost: stop the work; nothing of it is written."""
         for key in keys:
             if running := self.running.get(key):
-                log.warning("lease lost", company_id=key[0], task_id=key[1], token=running.task.token)
+                log.warning("lease lost", company_id=key[0], task_id=key[1], token=key[2])
                 running.doing.cancel("lease lost")
 
     async def drain(self, within_s: float) -> None:
         """Take nothing new, let what runs finish for ``within_s``, and give back the rest."""
         self.paused = True
         self.store.tail = None
+        self._idle.clear()
+        self._look_idle()
         try:
             await asyncio.wait_for(self._idle.wait(), within_s)
         except TimeoutError:
-            left = [r.task for r in self.running.values()]
-            for running in self.running.values():
+            left = [running for running in self.running.values() if not running.doing.done()]
+            for running in left:
                 running.doing.cancel("drained")
-            await self.store.write(self._settle, [Outcome(task, "give_back") for task in left], scope="engine", actor=self.actor)
+            await self.store.write(self._settle, [Outcome(running.task, "give_back") for running in left], scope="engine", actor=self.actor)
             log.info("gave work back", tasks=len(left))
+            with contextlib.suppress(TimeoutError):  # what had ended is being settled
+                await asyncio.wait_for(self._idle.wait(), GOING_S)
 
     # claiming
 
@@ -105,7 +111,7 @@ class Pool:
             return
         if hints.cancelled:
             gone = set(hints.cancelled)
-            self._loop.call_soon_threadsafe(lambda: self.lose([key for key in self.running if key[1] in gone]))
+            self._loop.call_soon_threadsafe(lambda: self.lose([key for key in self.running if key[1:] in gone]))
         if hints.agents and (self.agents is None or "*" in hints.agents or self.agents & hints.agents):
             self.wake()
 
@@ -124,6 +130,13 @@ class Pool:
         if slots:
             with self._lock:
                 self._free += slots
+        if self.paused and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._look_idle)
+
+    def _look_idle(self) -> None:
+        """Idle is: nothing runs, and no claim is under way that could bring something."""
+        if not self.running and self._free == self.settings.concurrency:
+            self._idle.set()
 
     def _claim(self, tx: Tx, free: int) -> list[Claimed]:
         if free <= 0:
@@ -165,12 +178,10 @@ class Pool:
         assert loop is not None  # noqa: S101 - started
         for task in found:
             doing = loop.create_task(self._run(task, loop))
-            self.running[task.company_id, task.task_id] = Running(task, doing)
-        if found:
-            self._idle.clear()
+            self.running[_key(task)] = Running(task, doing)
 
     async def _run(self, task: Claimed, loop: asyncio.AbstractEventLoop) -> None:
-        key = (task.company_id, task.task_id)
+        key = _key(task)
         try:
             outcome = await run_one(task, self.perform, lambda message, fraction: self._progress(key, message, fraction), loop)
             self._ended.append(outcome)
@@ -179,11 +190,9 @@ class Pool:
         self._kick()
 
     def _forget(self, task: Claimed) -> None:
-        if self.running.pop((task.company_id, task.task_id), None) is not None:
+        if self.running.pop(_key(task), None) is not None:
             self._release(1)
         self._hungry = True
-        if not self.running:
-            self._idle.set()
 
     def _progress(self, key: Key, message: str, fraction: float | None) -> None:
         running = self.running.get(key)
@@ -232,17 +241,18 @@ class Pool:
         except Exception as error:  # one of them cannot be written: apart, it fails alone and the others stand
             log.error("settling apart", error=str(error), tasks=len(plain))
             left += [each for each in plain if not await self._settle_one(each)]
+            self._hungry = True  # it has not claimed
         self._turns -= 1
         kept = {id(outcome) for outcome in left}
         gone = [outcome for outcome in ended if id(outcome) not in kept]
         for outcome in gone:
-            self.running.pop((outcome.task.company_id, outcome.task.task_id), None)
+            self.running.pop(_key(outcome.task), None)
         self._ended += left
         self._release(reserved + len(gone) - len(found))
         self._start(found)
         self._hungry = self._hungry or bool(left) or (len(found) >= wanted - self._kept > 0)
-        if not self.running:
-            self._idle.set()
+        if self.paused:
+            self._look_idle()
         self._kick()
 
     def _settle_and_claim(self, tx: Tx, ended: list[Outcome], free: int) -> list[Claimed]:
@@ -277,6 +287,10 @@ class Pool:
             await asyncio.sleep(AGAIN_S)
             return False
         return True
+
+
+def _key(task: Claimed) -> Key:
+    return task.company_id, task.task_id, task.token
 
 
 def _is_rich(outcome: Outcome) -> bool:

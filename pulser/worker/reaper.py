@@ -65,7 +65,7 @@ def sweep(tx: Tx, queue: Queue) -> tuple[int, bool]:
         version, dependents = versions[key]
         stage = row[3]
         details = {"worker_id": task.worker_id, "token": task.token, "reclaims": task.reclaims + 1}
-        tx.hints.cancelled.append(task.task_id)
+        tx.hints.cancelled.append((task.task_id, task.token))
         if stage == "failed":
             emit(tx, "lease_reclaimed", *key, version - 1, details, before=STAGE[task.stage], after=STAGE[stage])
             emit(tx, "task_failed", *key, version, {"agent": task.agent, "error": row[7], "code": "worker_lost"})

@@ -158,8 +158,20 @@ class World:
 
     async def events(self, target: str = "", company: str = COMPANY) -> list[dict[str, Any]]:
         """All events of the company, or of one target, oldest first."""
+        await self.told()
         found: list[dict[str, Any]] = await self.store.read(feed.after, feed.START, 100_000, feed.Wanted(target=target), company=company)
         return found
+
+    async def told(self) -> None:
+        """Wait until the log shows all there is: on Postgres it waits for older transactions, also of the server's other databases."""
+        if not self.sqlite:
+            hidden = "SELECT count(*) FROM events WHERE xid >= pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+
+            async def all_shown() -> bool:
+                [[count]] = await self.store.read(lambda tx: tx.raw(hidden, (), "events"), scope="owner")
+                return not count
+
+            await self.until(all_shown)
 
     async def kinds(self, target: str, company: str = COMPANY) -> list[str]:
         """The kinds of its events, in order."""
