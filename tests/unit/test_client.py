@@ -125,7 +125,7 @@ def test_an_answer_that_is_no_problem_document_is_told_by_its_status(connect, st
 
 
 def test_lists_go_on_page_after_page_up_to_the_limit(connect):
-    pages = [{"items": [{"task_id": f"tsk_{page}{n}"} for n in range(2)], "next": f"c{page}" if page < 2 else None} for page in range(3)]
+    pages: list[dict[str, Any]] = [{"items": [{"task_id": f"tsk_{page}{n}"} for n in range(2)], "next": f"c{page}" if page < 2 else None} for page in range(3)]
     handle, asked = answers(*[httpx2.Response(200, json=page) for page in pages])
     assert [task["task_id"] for task in connect(handle).tasks(status="failed")] == ["tsk_00", "tsk_01", "tsk_10", "tsk_11", "tsk_20", "tsk_21"]
     assert [request.url.params.get("cursor") for request in asked] == [None, "c0", "c1"]
@@ -242,7 +242,12 @@ def test_importing_the_client_imports_neither_http_nor_database(tmp_path):
 
 def test_pauses_grow_have_jitter_and_heed_the_server(monkeypatch: pytest.MonkeyPatch):
     waited: list[float] = []
-    monkeypatch.setattr(threading.Event, "wait", lambda self, timeout=None: waited.append(timeout) or True)
+
+    def wait(self: threading.Event, timeout: float) -> bool:
+        waited.append(timeout)
+        return True
+
+    monkeypatch.setattr(threading.Event, "wait", wait)
     for failures in (1, 2, 3, 20):
         REAL_PAUSE(failures, errors.Unavailable("busy"))
     REAL_PAUSE(1, errors.Unavailable("busy", retry_after_s=2))
