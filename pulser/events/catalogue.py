@@ -64,6 +64,7 @@ _KINDS = (
     Kind("lease_acquired", "{holder} holds {target}", {"holder": "who", "lock_id": "the lock", "token": "the fencing token", "ttl_seconds": "for how long"}),
     Kind("key_created", "{actor} made the key {target}", {"role": "viewer, operator or admin"}),
     Kind("key_revoked", "{actor} revoked the key {target}", {}),
+    Kind("log_pruned", "what happened before was pruned from the log, as the policy says", {}),
     Kind("note", "{actor}: {text}", {"text": "what they said"}),
 )
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, func, or_, select, text
+from sqlalchemy import Select, and_, or_, select, text
 
 from pulser.core.clock import iso, to_us
 from pulser.core.errors import BadInput, Gone
 from pulser.core.ids import encode as encode_ulid
 from pulser.events.catalogue import KINDS
+from pulser.store.housekeeping import LOG, PRUNED
 from pulser.store.tables import COMPANY, events
 from pulser.store.tx import Tx
 
@@ -146,14 +147,10 @@ def check_cursor(tx: Tx, cursor: str) -> None:
     xid, seq = parse_cursor(cursor)
     if (xid, seq) == (0, 0):
         return
-    oldest = tx.execute(select(func.min(e.seq)).where(e.company_id == COMPANY)).scalar()
-    if oldest is not None and seq < oldest - 1 and _pruned(tx, seq):
+    mark = tx.execute(select(e.xid, e.seq).where(e.company_id == COMPANY, e.target == LOG, e.event == PRUNED)).first()
+    if mark is not None and (mark.xid, mark.seq) > (xid, seq):
         raise Gone(
             "events after this cursor have been pruned",
             hint="Start again from the current state, without a cursor.",
-            oldest=cursor_of(0 if tx.sqlite else xid, oldest - 1),
+            oldest=cursor_of(mark.xid, mark.seq),
         )
-
-
-def _pruned(tx: Tx, seq: int) -> bool:
-    return tx.execute(select(e.seq).where(e.company_id == COMPANY, e.seq <= seq).limit(1)).first() is None

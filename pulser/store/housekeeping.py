@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, select, update
 
 from pulser.core.settings import Settings
 from pulser.store.tables import COMPANY, companies, events, idempotency_keys
@@ -14,6 +14,8 @@ from pulser.store.tx import Tx
 if TYPE_CHECKING:
     from pulser.store.blobs import Blobs
     from pulser.store.store import Store
+
+LOG, PRUNED = "log", "log_pruned"  # target and kind of the event that stands for those that were pruned
 
 
 def tidy(store: Store, blobs: Blobs, settings: Settings) -> None:
@@ -35,5 +37,15 @@ def _forget_keys(tx: Tx, keep_s: float) -> None:
 
 
 def prune_events(tx: Tx, keep_days: int) -> int:
-    """Drop events older than that, over all companies; returns how many."""
-    return tx.execute(delete(events).where(events.c.ts < tx.now - timedelta(days=keep_days))).rowcount
+    """Drop events older than that, over all companies; returns how many. The last of each company stays, as ``log_pruned``, to mark the place."""
+    e = events.c
+    old = e.ts < tx.now - timedelta(days=keep_days)
+    dropped = 0
+    for company in _companies(tx):
+        mine = and_(e.company_id == company, old)
+        last = tx.execute(select(e.seq).where(mine).order_by(e.xid.desc(), e.seq.desc()).limit(1)).scalar()
+        if last is not None:
+            blank = {"version": None, "request_id": None, "origin": None, "before": None, "after": None, "details": None}
+            tx.execute(update(events).where(e.seq == last).values(event=PRUNED, actor="system", target=LOG, **blank))
+            dropped += tx.execute(delete(events).where(mine, e.seq != last)).rowcount
+    return dropped
