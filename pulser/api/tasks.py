@@ -41,10 +41,8 @@ _SUBMITTED = {
 
 
 def _body(model: type[BaseModel]) -> dict[str, Any]:
-    return {
-        "requestBody": {"required": True, "content": {JSON: {"schema": model.model_json_schema(ref_template="#/components/schemas/{model}")}}},
-        "parameters": [_KEY],
-    }
+    """The schema itself is put among the components by ``describe``."""
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}}, "parameters": [_KEY]}
 
 
 @router.post("/tasks", status_code=202, responses=_SUBMITTED, openapi_extra=_body(TaskRequest), summary="Submit a task")  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -14,7 +15,8 @@ from starlette.middleware.cors import CORSMiddleware
 from pulser import __version__
 from pulser.access import keys
 from pulser.access.local import LocalToken
-from pulser.api import agents, events, files, health, tasks
+from pulser.api import agents, events, files, health, reference, tasks
+from pulser.api.describe import describe
 from pulser.api.room import Room
 from pulser.app.build import Crew, Parts, build, start_crew
 from pulser.app.console_data import ConsoleData
@@ -57,11 +59,13 @@ def create_app(parts: Parts, *, workers: bool = True, ready: Callable[[], None] 
                 await crew.stop()
             await asyncio.to_thread(parts.store.close)
 
-    app = FastAPI(title="Pulser", version=__version__, description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(title="Pulser", version=__version__, description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.room = room
+    describe(app)
     for each in (tasks, agents, events, files):
         app.include_router(each.router, prefix="/api/v1")
     app.include_router(health.router)
+    app.include_router(reference.router)
     app.router.routes.extend(console_routes(ConsoleData(room)))
     problems.install(app)
     if settings.server.cors_origins:
@@ -94,6 +98,8 @@ def serve(settings: Settings, *, workers: bool = True) -> int:
 
     app = create_app(parts, workers=workers, ready=ready)
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=3, server_header=False, http="httptools")
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: None)  # uvicorn raises it again when all has been taken down in order: that is no failure
     uvloop.run(uvicorn.Server(config).serve(sockets=[listener]))
     return 0
 
@@ -112,4 +118,3 @@ def _listen(settings: Settings) -> socket.socket:
         ) from error
     listener.listen(2048)
     return listener
-

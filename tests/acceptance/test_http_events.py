@@ -45,7 +45,9 @@ def whole(api: httpx2.Client, **filters: Any) -> list[dict[str, Any]]:
 
 
 def test_a_task_is_told_from_submit_to_end_with_who_and_by_which_request(api: httpx2.Client):
-    answer = api.post("/api/v1/tasks", params={"wait_s": 30}, json={"task_type": "orchestration", "payload": {"action": "noop"}}, headers={"X-Request-ID": "req-from-a-test"})
+    answer = api.post(
+        "/api/v1/tasks", params={"wait_s": 30}, json={"task_type": "orchestration", "payload": {"action": "noop"}}, headers={"X-Request-ID": "req-from-a-test"}
+    )
     task = answer.json()
     told = whole(api, task_id=task["task_id"])
     assert [each["event"] for each in told] == ["task_submitted", "task_routed", "task_claimed", "executor_started", "executor_succeeded", "lease_released"]
@@ -163,7 +165,7 @@ def test_readers_that_do_not_read_cost_no_memory_and_miss_nothing_when_they_do(s
 
     thousand()
     head = api.get("/api/v1/events", params={"limit": 1}).json()["items"][0]["cursor"]
-    idle = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(10)]
+    idle = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(20)]
     try:
         for sock in idle:
             sock.sendall(f"GET {TAIL}?since={head} HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n\r\n".encode())
@@ -173,7 +175,7 @@ def test_readers_that_do_not_read_cost_no_memory_and_miss_nothing_when_they_do(s
         grown = served.memory_mb() - before
         told = len(json.dumps(api.get("/api/v1/events", params={"limit": 500}).json()["items"])) / 500 * 18_000 / 1e6
         assert told > 5, "what 3,000 tasks tell should be megabytes for each reader"
-        assert grown < told * len(idle) / 4, f"{grown:.0f} MB for {len(idle)} readers of {told:.0f} MB each"
+        assert grown < told * len(idle) / 2, f"{grown:.0f} MB for {len(idle)} readers of {told:.0f} MB each"
         wanted = [each["cursor"] for each in whole_after(api, head)]
         idle[0].settimeout(30)
         seen: list[str] = []

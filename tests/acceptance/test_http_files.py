@@ -90,7 +90,9 @@ def test_raw_bytes_are_a_file_too_and_the_same_bytes_are_the_same_file(api: http
 
 def test_what_one_task_made_is_what_the_next_one_reads(work: Work):
     linted = work.run("testing", {"action": "lint", "path": "project"})
-    task = work.run("analytics", {"action": "query", "sql": "SELECT count(*) AS n FROM found", "files": {"found": f"artifact:{linted['task_id']}/findings.json"}})
+    task = work.run(
+        "analytics", {"action": "query", "sql": "SELECT count(*) AS n FROM found", "files": {"found": f"artifact:{linted['task_id']}/findings.json"}}
+    )
     assert task["stage"] == "done", task["error"]
 
 
