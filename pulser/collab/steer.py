@@ -108,7 +108,8 @@ def _again(tx: Tx, row: dict[str, Any]) -> list[str]:
     company, task_id = row["company_id"], row["task_id"]
     needed = [link.depends_on for link in dependencies.of(tx, company, task_id)]
     dependencies.hold(tx, company, needed)  # so that none ends between the look and the commit
-    unmet = dependencies.unmet(dependencies.of(tx, company, task_id))
+    links = dependencies.of(tx, company, task_id)
+    unmet = dependencies.unmet(links)
     stage = "waiting" if unmet else "queued"
     values = {
         "stage": stage,
@@ -127,9 +128,12 @@ def _again(tx: Tx, row: dict[str, Any]) -> list[str]:
         "result": None,
         "token": row["token"] + 1,
     }
-    version = tasks.put(tx, task_id, values, events=1)
-    emit(tx, "task_requeued", company, task_id, version, {"generation": row["generation"] + 1}, before=STAGE[row["stage"]], after=STAGE[stage])
-    if not unmet:
+    first = tasks.put(tx, task_id, values, events=2 if unmet else 1) - bool(unmet)
+    emit(tx, "task_requeued", company, task_id, first, {"generation": row["generation"] + 1}, before=STAGE[row["stage"]], after=STAGE["queued"])
+    if unmet:
+        on = [link.depends_on for link in links]
+        emit(tx, "task_waiting", company, task_id, first + 1, {"waiting_for": "dependency", "on": on}, before=STAGE["queued"], after=STAGE["waiting"])
+    else:
         tx.hints.agents.add(row["assigned_agent"])
     return [task_id]
 

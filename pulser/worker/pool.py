@@ -147,13 +147,16 @@ class Pool:
         if len(found) == max(plain, 0) and self._kept:
             found += claims.claim(tx, self.worker_id, self.agents, free - len(found), lease_s, critical=True)
         name = self.actor.name
-        queued, claimed = STAGE["queued"], STAGE["claimed"]
+        queued, claimed, merging = STAGE["queued"], STAGE["claimed"], STAGE["merging"]
         for task in found:
             company, task_id, version = task.company_id, task.task_id, task.version
             who = f'"agent":"{task.agent}","attempt":{task.attempt}'
             details = f'{{"worker_id":"{self.worker_id}","token":{task.token},{who}}}'
-            before = STAGE["approved"] if task.stage == "merging" else queued
-            emit(tx, "task_claimed", company, task_id, version - 1, details, before=before, after=claimed, by=name)
+            if task.stage == "merging":  # from approved straight there: merging is under a lease itself
+                emit(tx, "task_claimed", company, task_id, version - 1, details, before=STAGE["approved"], after=merging, by=name)
+                emit(tx, "executor_started", company, task_id, version, f"{{{who}}}", by=name)
+                continue
+            emit(tx, "task_claimed", company, task_id, version - 1, details, before=queued, after=claimed, by=name)
             emit(tx, "executor_started", company, task_id, version, f"{{{who}}}", before=claimed, after=STAGE[task.stage], by=name)
         return found
 

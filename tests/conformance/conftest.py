@@ -49,7 +49,7 @@ def empty(url: str) -> None:
     kept = ("alembic_version", *(INSTALLATION - {"instances"}))
     wanted = ", ".join(table.name for table in metadata.sorted_tables if table.name not in kept)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("TRUNCATE " + wanted)  # type: ignore[arg-type]
+        connection.execute("TRUNCATE " + wanted)
         connection.execute("DELETE FROM companies WHERE company_id NOT IN (%s, %s)", (COMPANY, OTHER))
 
 
@@ -70,5 +70,6 @@ def world(backend: tuple[str, Path]) -> Iterator[World]:
     made = World(*backend)
     try:
         yield made
+        made.check_log()
     finally:
         made.close()

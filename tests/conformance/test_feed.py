@@ -27,6 +27,11 @@ def note(tx: Tx, text: str, target: str = "log") -> None:
     emit(tx, "note", tx.company or "", target, None, {"text": text})
 
 
+def many_notes(tx: Tx, numbers: range) -> None:
+    for n in numbers:
+        note(tx, str(n))
+
+
 async def notes(world: World, count: int, first: int = 0, **more: Any) -> None:
     for n in range(first, first + count):
         await world.write(note, str(n), **more)
@@ -220,7 +225,8 @@ async def test_reconnecting_with_the_last_id_again_and_again_loses_and_doubles_n
         await notes(world, 60)
 
     writing = asyncio.ensure_future(write())
-    cursor, seen = feed.START, []
+    cursor = feed.START
+    seen: list[str] = []
     while len(seen) < 60:
         async with aclosing(follower.stream(COMPANY, cursor, Wanted())) as stream:
             events = await read_until(stream, 1)
@@ -237,7 +243,7 @@ async def test_a_slow_listener_holds_a_bounded_backlog_and_loses_nothing(world: 
         await notes(world, 1)
         first = await read_until(stream, 1)
         for n in range(1, 201, 40):  # the listener does not read meanwhile
-            await world.write(lambda tx, n=n: [note(tx, str(m)) for m in range(n, n + 40)])
+            await world.write(many_notes, range(n, n + 40))
 
         async def missed() -> bool:
             return any(listener.missed for listener in follower._listeners)

@@ -77,7 +77,7 @@ async def test_work_that_fails_twice_succeeds_at_the_third_attempt_by_a_real_cre
 
             async def waits(retries: int = retries) -> bool:
                 task = await world.task(task_id)
-                return task["stage"] == "queued" and task["retry_count"] == retries
+                return (task["stage"], task["retry_count"]) == ("queued", retries)
 
             await world.until(waits)
             world.pass_time(200)
@@ -91,7 +91,7 @@ async def test_retries_that_run_out_make_a_dead_letter_with_every_attempts_error
         task_id = await world.submit(payload={"fail": "transient"}, max_retries=1)
 
         async def waits() -> bool:
-            return (await world.task(task_id))["retry_count"] == 1
+            return bool((await world.task(task_id))["retry_count"] == 1)
 
         await world.until(waits)
         world.pass_time(10)
@@ -128,7 +128,7 @@ async def test_dead_letters_are_requeued_one_by_one_or_all_and_discarded_ones_st
         "skipped": [{"task_id": "tsk_unknown", "reason": "there is no task 'tsk_unknown'"}],
     }
     answer = await world.write(lambda tx: steer.requeue(tx, [], everything=True))
-    assert sorted(answer["requeued"]) == ids[1:3]
+    assert sorted(answer["requeued"]) == sorted(ids[1:3])
     assert await world.stages() == {"queued": 3, "failed": 1}
     again = await world.task(ids[0])
     assert (again["generation"], again["retry_count"], again["error"]) == (2, 0, None)

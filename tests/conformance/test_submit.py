@@ -74,7 +74,8 @@ async def test_a_ref_used_twice_is_refused(world: World) -> None:
 
 async def test_a_batch_that_is_refused_leaves_its_neighbours_alone(world: World) -> None:
     bad = [world.draft(ref="a", depends_on=["b"]), world.draft(ref="b", depends_on=["a"])]
-    answers = await asyncio.gather(*[world.send([world.draft()]) for _ in range(5)], world.send(bad), *[world.send([world.draft()]) for _ in range(5)], return_exceptions=True)
+    good = [[world.draft()] for _ in range(10)]
+    answers = await asyncio.gather(*[world.send(each) for each in [*good[:5], bad, *good[5:]]], return_exceptions=True)
     assert [isinstance(answer, BaseException) for answer in answers] == [False] * 5 + [True] + [False] * 5
     assert await count(world) == 10
 

@@ -18,13 +18,14 @@ from pulser.collab import views
 from pulser.core.actor import Actor
 from pulser.core.settings import Queue, Settings, Tools, Worker
 from pulser.core.settings import Store as Place
-from pulser.core.task import TERMINAL, Claimed, Outcome
+from pulser.core.task import MOVES, TERMINAL, Claimed, Outcome
 from pulser.events import feed
 from pulser.intake.request import Draft, TaskRequest, draft
 from pulser.intake.submit import Key, Submission, Submitted, Submitter
 from pulser.store.blobs import Blobs
 from pulser.store.store import Store
 from pulser.store.tables import COMPANY as COMPANY_OF_TX
+from pulser.store.tables import events as log
 from pulser.store.tables import task_queue
 from pulser.store.tx import Hints, Tx
 from pulser.worker.pool import Pool
@@ -111,6 +112,20 @@ class World:
     def close(self) -> None:
         for store in self.opened:
             store.close()
+
+    def check_log(self) -> None:
+        """What holds after every test: versions without gap per target, in the order of the feed, and no move that the table does not have."""
+        everything = select(log.c.target, log.c.version, log.c.event, log.c.before, log.c.after).order_by(log.c.xid, log.c.seq)
+        rows = self.store.read_blocking(lambda tx: tx.execute(everything).all(), scope="owner")
+        versions: dict[str, list[int]] = {}
+        for row in rows:
+            if row.version is not None:
+                versions.setdefault(row.target, []).append(row.version)
+            if row.before and row.after and "stage" in row.before:
+                old, new = row.before["stage"], row.after["stage"]
+                assert new in MOVES[old], f"{row.event} tells of a move from {old} to {new}"
+        for target, found in versions.items():
+            assert found == list(range(1, len(found) + 1)), f"the log of {target} has a gap, or is out of order: {found}"
 
     # asking
 
