@@ -105,9 +105,10 @@ def prefixed(prefix: str, found: Figures) -> Figures:
     return {f"{prefix}.{name}": value for name, value in found.items()}
 
 
-def queue(bench: Bench, prefix: str, *, concurrency: int = 256, tasks: int = 0) -> Figures:
+def queue(bench: Bench, prefix: str, *, concurrency: int = 256, tasks: int = 0, follow: bool = False) -> Figures:
     """Pulser's own queue: embedded, or on Postgres with the server's CPU in it."""
-    told: dict[str, object] = {"folder": str(bench.fresh()), "tasks": tasks or bench.scale.tasks, "samples": bench.scale.samples, "concurrency": concurrency}
+    told: dict[str, object] = {"folder": str(bench.fresh()), "samples": bench.scale.samples}
+    told |= {"tasks": tasks or bench.scale.tasks, "concurrency": concurrency, "follow": follow}
     if prefix.startswith("postgres"):
         if bench.postgres is None:
             raise RuntimeError("there is no Postgres here")
@@ -169,7 +170,8 @@ def repeated(bench: Bench, wanted: set[str], peers: list[tuple[install.Kind, Pat
     found: dict[str, Callable[[], Figures]] = {}
     if "embedded" in wanted:
         found["embedded"] = lambda: queue(bench, "embedded")
-        found["embedded, 16 slots"] = lambda: _slots(queue(bench, "embedded_16_slots", concurrency=16, tasks=bench.scale.tasks // 4))
+        found["embedded, 16 slots"] = lambda: _some(queue(bench, "embedded_16_slots", concurrency=16, tasks=bench.scale.tasks // 4))
+        found["embedded, log followed"] = lambda: _some(queue(bench, "embedded_followed", tasks=bench.scale.tasks // 4, follow=True))
     if "postgres" in wanted:
         found["postgres"] = lambda: queue(bench, "postgres")
     if "http" in wanted:
@@ -179,9 +181,13 @@ def repeated(bench: Bench, wanted: set[str], peers: list[tuple[install.Kind, Pat
     return found
 
 
-def _slots(found: Figures) -> Figures:
-    """Of the run with the default number of slots: what differs."""
-    return {name: value for name, value in found.items() if name.endswith((".drain_per_s", ".run_cpu_us", ".total_one_cpu_us"))}
+def _some(found: Figures) -> Figures:
+    """Of a run under other conditions: what differs."""
+    return {
+        name: value
+        for name, value in found.items()
+        if name.endswith((".drain_per_s", ".run_cpu_us", ".total_cpu_us", ".total_one_cpu_us", ".start_p50_ms", ".start_p95_ms"))
+    }
 
 
 def once(bench: Bench, wanted: set[str]) -> dict[str, Callable[[], Figures]]:
@@ -251,7 +257,7 @@ def show(bench: Bench, found: Figures, *, whole: bool) -> None:
     goals = [goal for goal in figures.GOALS if whole or goal.name in found]
     print("\n" + figures.table(figures.verdicts(found, goals), ("figure", "found", "goal", "verdict")))
     rows = []
-    for prefix in ("embedded", "postgres", *(f"{kind.name}_peer" for kind in install.KINDS)):
+    for prefix in ("embedded", "embedded_16_slots", "embedded_followed", "postgres", *(f"{kind.name}_peer" for kind in install.KINDS)):
         if f"{prefix}.total_cpu_us" not in found:
             continue
         cells = [found.get(f"{prefix}.{name}", "–") for name in ("total_cpu_us", "total_one_cpu_us", "drain_per_s", "start_p50_ms", "start_p95_ms")]

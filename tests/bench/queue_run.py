@@ -23,10 +23,12 @@ from pulser.agents import noop
 from pulser.app import settings
 from pulser.app.build import Crew, Parts, build, start_crew
 from pulser.core.actor import Actor
+from pulser.events.follow import Follower
 from pulser.intake.request import TaskRequest, draft
 from pulser.intake.submit import Submission
 from pulser.store import migrate
 from pulser.store.tx import Tx
+from pulser.web import metrics
 from tests.bench import cpu
 from tests.bench.figures import percentile
 
@@ -118,9 +120,16 @@ class Run:
         await asyncio.gather(*[client() for _ in range(IN_FLIGHT)])
 
 
-async def measure(run: Run, tasks: int, samples: int) -> dict[str, float]:
-    """Submit in batches, one by one, drain it all, submit one by one while working, and the way from submit to start when idle."""
+async def measure(run: Run, tasks: int, samples: int, *, follow: bool = False) -> dict[str, float]:
+    """Submit in batches, one by one, drain it all, submit one by one while working, and the way from submit to start when idle.
+
+    ``follow``: beside the log's reader, which in ``pulser serve`` feeds streams and metrics.
+    """
     found: dict[str, float] = {}
+    follower = Follower(run.parts.store)
+    follower.watch(metrics.count)
+    if follow:
+        await follower.start()
     ones = tasks // 2
     await run.submit_batches(WARM)
     await run.submit_ones(WARM)
@@ -154,6 +163,7 @@ async def measure(run: Run, tasks: int, samples: int) -> dict[str, float]:
 
     found |= await _idle(run, samples)
     await crew.stop()
+    await follower.stop()
     await _check(run, queued + ones + samples)
     return found
 
@@ -228,7 +238,7 @@ def main(told: dict[str, Any]) -> dict[str, float]:
     probe = Probe()
     probe.install()
     run = Run(build(loaded), told.get("server_pid", 0), probe)
-    found: dict[str, float] = uvloop.run(measure(run, told["tasks"], told["samples"]))
+    found: dict[str, float] = uvloop.run(measure(run, told["tasks"], told["samples"], follow=told.get("follow", False)))
     run.parts.store.close()
     return found
 
