@@ -6,9 +6,10 @@ import fcntl
 import re
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -59,43 +60,50 @@ class _Proxy:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.threads: list[threading.Thread] = []
+        self._start(self._accept)
+
+    def _start(self, work: Callable[..., None], *args: Any) -> None:
+        self.threads.append(threading.Thread(target=work, args=args, daemon=True))
+        self.threads[-1].start()
 
     def _accept(self) -> None:
         while True:
             try:
                 client, _ = self.listener.accept()
-                if self.cut:
-                    client.close()
-                    continue
-                server = socket.create_connection(self.to)
             except OSError:
                 return
+            if self.cut:
+                client.close()
+                continue
+            server = socket.create_connection(self.to)
             self.open += [client, server]
-            for a, b in ((client, server), (server, client)):
-                threading.Thread(target=self._pipe, args=(a, b), daemon=True).start()
+            self._start(self._pipe, client, server)
+            self._start(self._pipe, server, client)
 
     @staticmethod
     def _pipe(a: socket.socket, b: socket.socket) -> None:
-        try:
+        with suppress(OSError):
             while data := a.recv(65536):
                 b.sendall(data)
-        except OSError:
-            pass
-        for each in (a, b):
-            try:
-                each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        with suppress(OSError):
+            b.shutdown(socket.SHUT_RDWR)
+        a.close()
 
     def sever(self) -> None:
         self.cut = True
         for each in self.open:
-            try:
+            with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         self.open.clear()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.sever()
+        for thread in self.threads:
+            thread.join(10)
+        self.listener.close()
 
 
 @contextmanager
@@ -107,8 +115,7 @@ def proxied(url: str) -> Iterator[tuple[_Proxy, str]]:
     try:
         yield proxy, parsed.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
     finally:
-        proxy.listener.close()
-        proxy.sever()
+        proxy.close()
 
 
 def test_postgres_may_go_and_come_back_and_readiness_tells(tmp_path: Path, postgres_database: str):
