@@ -18,6 +18,8 @@ from pulser.core.clock import monotonic
 from pulser.core.errors import PulserError
 from pulser.core.settings import Settings
 from pulser.core.task import Claimed, Outcome
+from pulser.delivery.neighbours import Neighbours
+from pulser.delivery.notify import Notify
 from pulser.intake.submit import Submitter
 from pulser.observe import logs, redact
 from pulser.store import housekeeping, migrate
@@ -58,13 +60,26 @@ class Parts:
     blobs: Blobs
     submitter: Submitter
     local: LocalToken | None = None
+    delivery: Neighbours | Notify | None = None
+
+    def close(self) -> None:
+        """Stop telling other processes, and close the store."""
+        if self.delivery is not None:
+            self.delivery.stop()
+        self.store.close()
 
 
 def build(settings: Settings, *, offset_s: float = 0.0) -> Parts:
     """Open the store and load the agents."""
     registry = Registry.load(settings.tools.agents_dir)
     store = open_store(settings, offset_s=offset_s)
-    return Parts(settings, store, registry, Blobs(store, settings.store.data_dir, settings.store.files_quota_bytes), Submitter(settings.queue))
+    blobs = Blobs(store, settings.store.data_dir, settings.store.files_quota_bytes)
+    parts = Parts(settings, store, registry, blobs, Submitter(settings.queue))
+    place = settings.store
+    parts.delivery = Notify(place.database_url, store.hear) if place.database_url else Neighbours(place.data_dir, store.hear)
+    store.send_to(parts.delivery.send)
+    parts.delivery.start()
+    return parts
 
 
 @dataclass(slots=True)

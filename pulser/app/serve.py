@@ -57,7 +57,7 @@ def create_app(parts: Parts, *, workers: bool = True, ready: Callable[[], None] 
             await follower.stop()
             if crew is not None:
                 await crew.stop()
-            await asyncio.to_thread(parts.store.close)
+            await asyncio.to_thread(parts.close)
 
     app = FastAPI(title="Pulser", version=__version__, description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.room = room
@@ -84,7 +84,7 @@ def serve(settings: Settings, *, workers: bool = True) -> int:
     listener = _listen(settings)
     parts = build(settings)
     if settings.server.host not in LOOPBACK and not parts.store.read_blocking(keys.count, scope="auth"):
-        parts.store.close()
+        parts.close()
         raise OperatorError(
             f"{settings.server.host} is not loopback, and there is no API key: anybody could give orders",
             hint="Make one first: pulser key create --role admin --name first",

@@ -32,4 +32,4 @@ async def _work(settings: Settings) -> None:
     await stop.wait()
     log.info("draining", running=len(crew.pool.running))
     await crew.stop()
-    await asyncio.to_thread(parts.store.close)
+    await asyncio.to_thread(parts.close)

@@ -34,6 +34,7 @@ class Store:
         self.offset_s = offset_s
         self.tail: group.Tail | None = None
         self._committed: list[Committed] = []
+        self._sent: list[Committed] = []
         self._writes, self._reads = Inbox(queue_limit), Inbox(queue_limit)
         self.commits = 0
         if self.sqlite:
@@ -78,8 +79,17 @@ class Store:
         return _wait(self._reads, Job(fn, args, *_of(scope, company), SYSTEM, each=False), first=False)
 
     def on_commit(self, told: Committed) -> None:
-        """Call ``told(hints)`` after every commit of this process that has any, from the writer's thread."""
+        """Call ``told(hints)`` after every commit that has any, from the writer's thread, or from delivery's for another process's commit."""
         self._committed.append(told)
+
+    def send_to(self, send: Committed) -> None:
+        """Call ``send(hints)`` after every commit of this process, to tell other processes."""
+        self._sent.append(send)
+
+    def hear(self, hints: Hints) -> None:
+        """Another process committed."""
+        for told in self._committed:
+            told(hints)
 
     @property
     def waiting(self) -> int:
@@ -154,7 +164,7 @@ class Store:
     def _commit_postgres(self, connection: Connection | None, jobs: list[Job]) -> Connection:
         """Returns the connection to go on with: one that breaks before the commit is replaced, and the work runs again."""
         lead = jobs[0]
-        for turn, attempt in enumerate((group.run_together, group.run_apart, group.run_apart, group.run_apart)):
+        for turn, attempt in enumerate((group.run_together, group.run_apart, group.run_apart, group.run_last)):
             tx: Tx | None = None
             try:
                 connection = connection or self._write_engine.connect()
@@ -185,7 +195,7 @@ class Store:
         self.commits += 1
         _tell(tx, True)
         if tx.hints:
-            for told in self._committed:
+            for told in (*self._committed, *self._sent):
                 told(tx.hints)
 
     def _read_loop(self) -> None:
