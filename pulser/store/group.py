@@ -28,8 +28,8 @@ def run_together(tx: Tx, jobs: Sequence[Job], tail: Tail | None) -> None:
     _finish(tx, tail)
 
 
-def run_apart(tx: Tx, jobs: Sequence[Job], tail: Tail | None) -> None:
-    """Run each job under a savepoint; its error is its own."""
+def run_apart(tx: Tx, jobs: Sequence[Job], tail: Tail | None, *, last: bool = False) -> None:
+    """Run each job under a savepoint; its error is its own, but for what ended the transaction, or (until the ``last`` turn) was a lost race."""
     for job in jobs:
         marked = len(tx.events)
         hints = copy.deepcopy(tx.hints)
@@ -37,7 +37,7 @@ def run_apart(tx: Tx, jobs: Sequence[Job], tail: Tail | None) -> None:
         try:
             _perform(tx, [job])
         except Exception as error:
-            if _over(tx, error):
+            if _over(tx, error, last):
                 raise
             tx.cursor.execute("ROLLBACK TO SAVEPOINT job")
             job.result, job.error = None, error
@@ -47,11 +47,16 @@ def run_apart(tx: Tx, jobs: Sequence[Job], tail: Tail | None) -> None:
     _finish(tx, tail)
 
 
-def _over(tx: Tx, error: Exception) -> bool:
+def run_last(tx: Tx, jobs: Sequence[Job], tail: Tail | None) -> None:
+    """:func:`run_apart`, for the last time."""
+    run_apart(tx, jobs, tail, last=True)
+
+
+def _over(tx: Tx, error: Exception, last: bool) -> bool:
     """True if ``error`` ended the whole transaction and not just one job: a full disk, a lost race or connection."""
     if tx.sqlite:
         return not tx.connection.connection.driver_connection.in_transaction  # type: ignore[union-attr]
-    return postgres.may_retry(error)
+    return postgres.lost(error) if last else postgres.may_retry(error)
 
 
 def _runs(jobs: Sequence[Job]) -> Iterator[list[Job]]:

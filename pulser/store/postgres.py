@@ -58,7 +58,8 @@ def may_retry(error: BaseException) -> bool:
     import psycopg
 
     cause = error.orig if isinstance(error, DBAPIError) else error
-    return isinstance(cause, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected | psycopg.errors.AdminShutdown) or lost(error)
+    races = psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected | psycopg.errors.UniqueViolation | psycopg.errors.AdminShutdown
+    return isinstance(cause, races) or lost(error)
 
 
 def lost(error: BaseException) -> bool:
