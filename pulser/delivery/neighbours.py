@@ -60,7 +60,8 @@ class Neighbours:
 
     def _run(self) -> None:
         while not self._stopping:
-            ready: list[Any] = select.select([self._socket, self._wake_read], [], [])[0]
+            waiting: list[Any] = [self._socket, self._wake_read]
+            ready, _, _ = select.select(waiting, [], [])
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
                 if (hints := self._outbox.take()) is not None:
