@@ -326,6 +326,8 @@ def test_a_running_pulser_is_not_migrated_away(cli: Run):
 
 def test_a_restored_backup_has_the_same_tasks_events_and_files(tmp_path: Path, samples: Path):
     """The backup is taken while the server runs and works."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
     with pulser(tmp_path / "a", [samples], start=BY_COMMAND) as one, Client(one.url, one.token) as client:
         for payload in ({"action": "noop", "seq": 1}, {"action": "noop", "fail": "permanent"}):
             client.wait(client.submit("orchestration", payload)["task_id"])
@@ -391,15 +393,20 @@ def demonstrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pat
     watchdog.start()
     assert process.stdout is not None
     printed = ""
-    for line in process.stdout:
-        printed += line
-        if "pulser open" in line or "did not run" in line:
-            break
-    watchdog.cancel()
-    yield data_dir, printed.partition(" at ")[2].split()[0], printed
-    process.send_signal(signal.SIGINT)
-    assert process.wait(PROMPT_S) in (0, 130)
-    process.stdout.close()
+    try:
+        for line in process.stdout:
+            printed += line
+            if "pulser open" in line or "did not run" in line:
+                break
+        watchdog.cancel()
+        yield data_dir, printed.partition(" at ")[2].split()[0], printed
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PROMPT_S) in (0, 130)
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 def free_port() -> int:
