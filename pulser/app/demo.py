@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["demo_roots", "run_demo"]
 
+BEGINNING = "1970-01-01T00:00:00Z"  # where nothing has happened yet
 ENDED = ("completed", "failed", "cancelled", "in_review")
 STYLES = {"completed": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "in_review": "magenta"}
 
@@ -62,8 +63,8 @@ def run_demo(client: Any, console: Console, json: bool = False) -> int:
                 _submit(client, each, shown, skipped)
             else:
                 skipped.append(each)
-        _follow(client, console, shown, skipped, since[-1]["cursor"] if since else None)
-        subtasks = {each.task_id: _steps(client, each) for each in shown if each.action == "coordinate"}
+        _follow(client, console, shown, skipped, since[-1]["cursor"] if since else BEGINNING)
+        subtasks = {each.task_id: _steps(client, each) for each in shown}
         _submit(client, capacity(_durations([each.task for each in shown] + [step for steps in subtasks.values() for step in steps])), shown, skipped)
         shown[-1].task = client.wait(shown[-1].task_id)
         _told(console, shown[-1])
@@ -125,7 +126,7 @@ def _placed(value: Any, client: Any) -> Any:
 # ---- following
 
 
-def _follow(client: Any, console: Console, shown: list[Shown], skipped: list[str], since: str | None) -> None:
+def _follow(client: Any, console: Console, shown: list[Shown], skipped: list[str], since: str) -> None:
     """Until all have ended: each event about one of them is a reason to look."""
     for event in client.tail(since=since):
         row = next((each for each in shown if each.task_id == event["target"]), None)
@@ -139,11 +140,13 @@ def _follow(client: Any, console: Console, shown: list[Shown], skipped: list[str
 
 def _ended(client: Any, console: Console, row: Shown, shown: list[Shown], skipped: list[str]) -> None:
     row.task = client.task(row.task_id)
-    error = row.task.get("error") or {}
-    if row.status == "failed" and error.get("code") == "bad-input" and list(_places(row.piece.payload)) and not row.uploaded:
+    failed = [each for each in [row.task, *_steps(client, row)] if each["status"] == "failed"]
+    refused = next((each["error"]["detail"] for each in failed if (each.get("error") or {}).get("code") == "bad-input"), None)
+    if refused and list(_places(row.piece.payload)) and not row.uploaded:
         shown.remove(row)  # the server may not read what is here: not its failure
-        client.discard(row.task_id)
-        _instead(client, row.piece, shown, skipped, str(error.get("detail")), uploaded=False)
+        for each in failed:
+            client.discard(each["task_id"])
+        _instead(client, row.piece, shown, skipped, refused, uploaded=False)
         return
     _told(console, row)
 
@@ -156,6 +159,8 @@ def _told(console: Console, row: Shown) -> None:
 
 def _steps(client: Any, row: Shown) -> list[Any]:
     """Sub-tasks in the order they ran."""
+    if row.action != "coordinate":
+        return []
     return sorted(client.tasks(parent_id=row.task_id), key=lambda step: step["started_at"] or "~")
 
 

@@ -46,6 +46,6 @@ def message(error: errors.PulserError) -> Iterator[str]:
     yield f"pulser: {error.detail}"
     places = error.fields.get("errors")
     for place in places if isinstance(places, list) else []:
-        if isinstance(place, dict) and place.get("detail") not in (None, error.detail):
+        if isinstance(place, dict) and place.get("detail") and str(place["detail"]) not in error.detail:
             yield f"  {place.get('pointer', '')}: {place['detail']}"
     yield from (f"  {line}" for line in error.hint.splitlines())
