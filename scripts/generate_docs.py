@@ -252,6 +252,18 @@ def cli_page() -> str:
     return NOTE.format(source="`pulser/cli/`") + "\n" + page()
 
 
+# ---- the HTTP interface -----------------------------------------------------------------------------------------------------
+
+
+def openapi_document() -> str:
+    """contracts/openapi.json"""
+    import json
+
+    from pulser.app.serve import doors
+
+    return json.dumps(doors().openapi(), indent=2, ensure_ascii=False) + "\n"
+
+
 PAGES: dict[str, tuple[tuple[str, ...], Callable[[], str]]] = {
     ".env.example": ((), env_example),
     "docs/reference/settings.md": ((), settings_page),
@@ -259,6 +271,7 @@ PAGES: dict[str, tuple[tuple[str, ...], Callable[[], str]]] = {
     "docs/reference/errors.md": ((), errors_page),
     "docs/reference/events.md": (("pulser.events.catalogue",), events_page),
     "docs/reference/agents.md": (("pulser.agents.registry",), agents_page),
+    "contracts/openapi.json": (("pulser.app.serve",), openapi_document),
     "docs/reference/cli.md": (("pulser.cli.reference",), cli_page),
 }
 

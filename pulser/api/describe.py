@@ -105,7 +105,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
 }
 _BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _CONTENT: dict[str, Json] = {  # of answers that are not JSON
-    "getArtifact": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
+    "getArtifact": {"*/*": {}},
     "getFile": _BINARY,
     "getLog": {"text/plain": {"schema": {"type": "string"}}},
     "getAvatar": {"image/svg+xml": {"schema": {"type": "string"}}},

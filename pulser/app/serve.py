@@ -33,6 +33,17 @@ log = logs.get("serve")
 DESCRIPTION = "Tasks are submitted, routed to the right agent, done durably, and told as events. Errors are problem documents (RFC 9457)."
 
 
+def doors(lifespan: Any = None) -> FastAPI:
+    """The routes of the API and their description, with nothing behind them yet."""
+    app = FastAPI(title="Pulser", version=__version__, description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    describe(app)
+    for each in (tasks, agents, events, files):
+        app.include_router(each.router, prefix="/api/v1")
+    app.include_router(health.router)
+    app.include_router(reference.router)
+    return app
+
+
 def create_app(parts: Parts, *, workers: bool = True, ready: Callable[[], None] | None = None) -> Any:
     """The ASGI application over opened parts. It starts and stops with its lifespan."""
     settings = parts.settings
@@ -59,13 +70,8 @@ def create_app(parts: Parts, *, workers: bool = True, ready: Callable[[], None] 
                 await crew.stop()
             await asyncio.to_thread(parts.close)
 
-    app = FastAPI(title="Pulser", version=__version__, description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = doors(lifespan)
     app.state.room = room
-    describe(app)
-    for each in (tasks, agents, events, files):
-        app.include_router(each.router, prefix="/api/v1")
-    app.include_router(health.router)
-    app.include_router(reference.router)
     app.router.routes.extend(console_routes(ConsoleData(room)))
     problems.install(app)
     if settings.server.cors_origins:
