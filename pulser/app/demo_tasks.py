@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
+
+from pulser import __version__
 
 SAMPLES = Path(__file__).parent / "samples"
 DATA = SAMPLES / "data"
@@ -140,25 +144,53 @@ _STEPS: list[dict[str, Any]] = [
 
 @cache
 def _history() -> Path | None:
-    """A repository with commits: the working directory, or one made of the sample project, gone when this process ends. None without git."""
+    """A repository with commits: the working directory, or one made of the sample project, once per user. None without git."""
     git = shutil.which("git")
     if git is None:
         return None
-    if (Path.cwd() / ".git").is_dir() and _git(git, Path.cwd(), "rev-parse", "--verify", "--quiet", "HEAD"):
+    if (Path.cwd() / ".git").is_dir() and _has_commits(git, Path.cwd()):
         return Path.cwd()
-    folder = Path(tempfile.mkdtemp(prefix="pulser-demo-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    repository = folder / "orders"
-    repository.mkdir()
-    made = _git(git, repository, "init", "--quiet", "--initial-branch", "main")
+    home = Path(tempfile.gettempdir()) / f"pulser-demo-{os.getuid()}-{__version__}"
+    if _ours(home) and _has_commits(git, home):
+        return home
+    made = Path(tempfile.mkdtemp(prefix="pulser-demo-"))
+    if not _commit_samples(git, made):
+        shutil.rmtree(made, ignore_errors=True)
+        return None
+    made.chmod(0o755)  # tools run as somebody else where Pulser is root
+    try:
+        return made.rename(home)
+    except OSError:  # the name is taken: by another demo just now, or by somebody else
+        if _ours(home) and _has_commits(git, home):
+            shutil.rmtree(made, ignore_errors=True)
+            return home
+        atexit.register(shutil.rmtree, made, ignore_errors=True)
+        return made
+
+
+def _ours(folder: Path) -> bool:
+    """True if it is a folder of this user that nobody else may change; the place for temporary files is everybody's."""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
+
+
+def _has_commits(git: str, folder: Path) -> bool:
+    return _git(git, folder, "rev-parse", "--verify", "--quiet", "HEAD")
+
+
+def _commit_samples(git: str, folder: Path) -> bool:
+    """The sample project with a short history; False if git would not."""
+    made = _git(git, folder, "init", "--quiet", "--initial-branch", "main")
     for number, (message, files, tag) in enumerate(_VERSIONS, 1):
         for name in files:
-            (repository / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(SAMPLES / "project" / name, repository / name)
-        made = made and _git(git, repository, "add", "--", *files) and _git(git, repository, "commit", "--quiet", "-m", message, day=number)
-        made = made and (not tag or _git(git, repository, "tag", tag))
-    folder.chmod(0o755)  # tools run as somebody else where Pulser is root
-    return repository if made else None
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(SAMPLES / "project" / name, folder / name)
+        made = made and _git(git, folder, "add", "--", *files) and _git(git, folder, "commit", "--quiet", "-m", message, day=number)
+        made = made and (not tag or _git(git, folder, "tag", tag))
+    return made
 
 
 def _git(git: str, folder: Path, *arguments: str, day: int = 1) -> bool:
