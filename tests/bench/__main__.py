@@ -32,6 +32,7 @@ class Scale:
     """How much is measured."""
 
     rounds: int
+    peers: tuple[str, ...]
     tasks: int
     samples: int
     peer_share: float  # of the tasks a peer is given in a whole run
@@ -43,8 +44,22 @@ class Scale:
     limit_s: float  # after that peers have no further rounds, and nothing is tried again
 
 
-WHOLE = Scale(rounds=3, tasks=20_000, samples=300, peer_share=1.0, http_s=5, deep=1_000_000, starts=5, calm_s=4, again=2, limit_s=420)
-QUICK = Scale(rounds=1, tasks=6_000, samples=100, peer_share=0.25, http_s=3, deep=100_000, starts=3, calm_s=0, again=0, limit_s=75)
+WHOLE = Scale(
+    rounds=3,
+    peers=tuple(kind.name for kind in install.KINDS),
+    tasks=20_000,
+    samples=300,
+    peer_share=1.0,
+    http_s=5,
+    deep=1_000_000,
+    starts=5,
+    calm_s=4,
+    again=2,
+    limit_s=420,
+)
+QUICK = Scale(
+    rounds=1, peers=("celery", "huey", "rawsqlite"), tasks=6_000, samples=100, peer_share=0.25, http_s=2, deep=100_000, starts=3, calm_s=0, again=0, limit_s=60
+)
 
 
 @dataclass(slots=True)
@@ -107,7 +122,7 @@ def prefixed(prefix: str, found: Figures) -> Figures:
 
 def queue(bench: Bench, prefix: str, *, concurrency: int = 256, tasks: int = 0, follow: bool = False) -> Figures:
     """Pulser's own queue: embedded, or on Postgres with the server's CPU in it."""
-    told: dict[str, object] = {"folder": str(bench.fresh()), "samples": bench.scale.samples}
+    told: dict[str, object] = {"folder": str(bench.fresh()), "samples": bench.scale.samples // (4 if tasks else 1)}
     told |= {"tasks": tasks or bench.scale.tasks, "concurrency": concurrency, "follow": follow}
     if prefix.startswith("postgres"):
         if bench.postgres is None:
@@ -209,6 +224,8 @@ def measure_all(bench: Bench, wanted: set[str], peers: list[tuple[install.Kind, 
         for name, measure in parts.items():
             if name.startswith("peer") and bench.late():
                 print(f"  {name}: left out of this round, for time", flush=True)
+                if name not in bench.measured:
+                    bench.missing[name] = "there was no time left for it"
             else:
                 bench.run(name, measure, bench.scale.calm_s)
     print("once", flush=True)
@@ -232,7 +249,9 @@ def set_up_peers(bench: Bench, wanted: set[str]) -> list[tuple[install.Kind, Pat
         return []
     found = []
     for kind in install.KINDS:
-        if problem := install.install(kind, environment):
+        if kind.name not in bench.scale.peers:
+            bench.missing[f"peer {kind.name}"] = "only in a whole run, without QUICK"
+        elif problem := install.install(kind, environment):
             bench.missing[f"peer {kind.name}"] = problem
             print(f"  {kind.name}: left out: {problem}", flush=True)
         else:
@@ -300,7 +319,6 @@ def main() -> int:
             found["machine.redis"] = redis.version
         print("peers", flush=True)
         peers = set_up_peers(bench, wanted)
-        bench.began = time.monotonic()
         measure_all(bench, wanted, peers)
     for rounds in bench.measured.values():
         found |= figures.combine([each.found for each in figures.calm(rounds) or rounds])

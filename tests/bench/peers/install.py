@@ -25,7 +25,7 @@ class Kind:
 
 
 KINDS = (
-    Kind("celery", "celery_redis", "late", ("celery==5.7.0", "redis==8.1.0", "hiredis"), "redis", 4000, "no: Redis snapshots"),
+    Kind("celery", "celery_redis", "late", ("celery==5.7.0", "redis==8.1.0", "hiredis", "packaging"), "redis", 4000, "no: Redis snapshots"),
     Kind("huey", "huey_queue", "redis", ("huey==3.5.4", "redis==8.1.0"), "redis", 4000, "no: Redis snapshots"),
     Kind("huey_sqlite", "huey_queue", "sqlite", ("huey==3.5.4",), "", 4000, "yes: fsync"),
     Kind("dbos", "dbos_queue", "sqlite", ("dbos==3.4.0",), "", 300, "as it comes, SQLite"),
