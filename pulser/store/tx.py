@@ -14,7 +14,7 @@ from sqlalchemy.sql import Executable
 from pulser.core.actor import SYSTEM, Actor
 from pulser.core.clock import from_us, to_us
 from pulser.core.ids import Random, random_bytes, ulid
-from pulser.store.guard import ScopeError, check, check_tables
+from pulser.store.guard import ScopeError, check, check_tables, check_values
 from pulser.store.tables import COMPANY, INSTALLATION
 
 Scope = Literal["app", "engine", "auth", "owner"]
@@ -82,6 +82,9 @@ class Tx:
             rows = parameters if isinstance(parameters, list) else [parameters or {}]
             ours = {"company_id": self.company} if "company_id" in statement.table.c else {}
             return self.connection.execute(statement, [{**row, **ours} for row in rows] if isinstance(parameters, list) else {**rows[0], **ours})
+        if isinstance(statement, Update):
+            for row in parameters if isinstance(parameters, list) else [parameters or {}]:
+                check_values(row)
         if isinstance(statement, Update | Delete) and getattr(statement.table, "name", "") in INSTALLATION:
             return self.connection.execute(statement, parameters)
         if isinstance(parameters, list):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 from sqlalchemy import insert
 
 from pulser.store import migrate
@@ -41,15 +42,18 @@ def postgres_prepared(postgres_server: str) -> Iterator[str]:
     """A migrated database of this process's own, emptied before each test."""
     with postgres.database(postgres_server) as url:
         prepare(url, Path("unused"))
+        with psycopg.connect(url, autocommit=True) as connection:  # what survives a crash of the server is not asked here
+            connection.execute("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$")
         yield url
 
 
 def empty(url: str) -> None:
     """Make a prepared database as good as new."""
-    kept = ("alembic_version", *(INSTALLATION - {"instances"}))
-    wanted = ", ".join(table.name for table in metadata.sorted_tables if table.name not in kept)
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("TRUNCATE " + wanted)
+    kept = INSTALLATION - {"instances"}
+    with psycopg.connect(url) as connection:  # deleting a few rows takes a tenth of truncating fifteen tables
+        for table in reversed(metadata.sorted_tables):
+            if table.name not in kept:
+                connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
         connection.execute("DELETE FROM companies WHERE company_id NOT IN (%s, %s)", (COMPANY, OTHER))
 
 
