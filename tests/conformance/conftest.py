@@ -71,7 +71,18 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
 @pytest.fixture
 def world(backend: tuple[str, Path]) -> Iterator[World]:
     """A Pulser on each back end."""
-    made = World(*backend)
+    yield from _opened(*backend)
+
+
+@pytest.fixture
+def postgres_world(postgres_prepared: str, tmp_path: Path) -> Iterator[World]:
+    """A Pulser on Postgres, for what only Postgres has."""
+    empty(postgres_prepared)
+    yield from _opened(postgres_prepared, tmp_path)
+
+
+def _opened(database_url: str, data_dir: Path) -> Iterator[World]:
+    made = World(database_url, data_dir)
     try:
         yield made
         made.check_log()

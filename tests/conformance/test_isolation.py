@@ -209,10 +209,9 @@ async def test_a_transaction_of_a_company_must_name_it_and_only_such_a_one_may(w
 
 
 @pytest.fixture
-def postgres(world: World) -> World:
-    if world.sqlite:
-        pytest.skip("SQLite has no roles; there the guard is the wall")
-    return world
+def postgres(postgres_world: World) -> World:
+    """SQLite has no roles; there the guard is the wall."""
+    return postgres_world
 
 
 @pytest.fixture
