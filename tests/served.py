@@ -45,7 +45,7 @@ class Served:
     def token(self) -> str:
         return (self.data_dir / "token").read_text().strip()
 
-    def client(self, secret: str | None = "", **more: Any) -> httpx2.Client:  # noqa: S107
+    def client(self, secret: str | None = "", **more: Any) -> httpx2.Client:
         """A connection: with ``secret``, with the local token if it is empty, with nothing if it is None."""
         headers = {} if secret is None else {"Authorization": f"Bearer {secret or self.token}"}
         made = httpx2.Client(base_url=self.url, headers={**headers, **more.pop("headers", {})}, timeout=PROMPT_S, **more)

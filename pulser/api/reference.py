@@ -40,10 +40,10 @@ def _page(document: Json) -> Iterator[str]:
     yield '<p>The same for programs: <a href="/openapi.json">openapi.json</a> (OpenAPI 3.1). Changing something needs <code>Authorization: Bearer …</code>:'
     yield " an API key, or on this machine the contents of the file <code>token</code> in the data folder.</p><nav><ul>"
     for tag in document["tags"]:
-        yield f'<li><a href="#{_anchor(tag["name"])}">{escape(tag["name"])}</a> <span class="weak">{escape(tag["description"])}</span></li>'
+        yield f'<li><a href="#about-{_anchor(tag["name"])}">{escape(tag["name"])}</a> <span class="weak">{escape(tag["description"])}</span></li>'
     yield '<li><a href="#shapes">shapes</a> <span class="weak">What is sent and answered.</span></li></ul></nav>'
     for tag in document["tags"]:
-        yield f'<h2 id="{_anchor(tag["name"])}">{escape(tag["name"].capitalize())}</h2>'
+        yield f'<h2 id="about-{_anchor(tag["name"])}">{escape(tag["name"].capitalize())}</h2>'
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
                 if operation["tags"][-1] == tag["name"]:

@@ -24,6 +24,7 @@ from pulser.web.caller import caller, writer
 router = APIRouter(tags=["tasks"])
 JSON = "application/json"
 Wait = Annotated[float, Query(ge=0, le=300, description="Wait up to that many seconds for the task to end, or to need a person.")]
+_HARMLESS = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 _encode = msgspec.json.Encoder().encode
 _KEY = {
     "name": "Idempotency-Key",
@@ -173,7 +174,7 @@ async def artifact(request: Request, task_id: str, name: str) -> Response:
     if row is None:
         raise NotFound(f"{task_id[:60]} has no artifact {name[:200]!r}", hint="GET /api/v1/tasks/{id} lists them.")
     path = await asyncio.to_thread(r.blobs.path, actor.company_id, row["sha256"])
-    headers = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'", "ETag": f'"{row["sha256"]}"'}
+    headers = {"Content-Security-Policy": _HARMLESS, "ETag": f'"{row["sha256"]}"'}
     inline = row["media_type"].split(";")[0] in ("text/plain", "text/markdown", "application/json", "image/svg+xml", "image/png", "text/html", "text/csv")
     media_type = row["media_type"] if inline else "application/octet-stream"
     return FileResponse(

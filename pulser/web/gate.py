@@ -29,6 +29,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 log = logs.get("http")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+# What proxies add. Behind one, whoever asks is not on this machine, whatever the address says.
+_PROXIED = frozenset(
+    {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-server", b"x-real-ip"}
+)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}\Z")
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -42,11 +46,12 @@ SECONDS = Histogram("pulser_http_request_seconds", "Seconds until the answer beg
 
 
 class Gate:
-    """Wraps the application. ``open_reads``: on loopback without users, reading needs no sign-in."""
+    """Wraps the application. ``open_reads``: on loopback, who asks it by a name of loopback and through no proxy may read without sign-in."""
 
     def __init__(self, app: App, callers: Callers, server: Server, *, open_reads: bool) -> None:
         self._app, self._callers, self._server, self._open = app, callers, server, open_reads
-        self._hosts = LOOPBACK | set(server.allowed_hosts) | ({server.host} if server.host not in ("0.0.0.0", "::") else set())  # noqa: S104 - compared, not bound
+        own = {server.host, f"[{server.host}]"} if server.host not in ("0.0.0.0", "::") else set()  # noqa: S104 - compared, not bound
+        self._hosts = LOOPBACK | set(server.allowed_hosts) | own
         self._any_host = not open_reads and not server.allowed_hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,27 +78,27 @@ class Gate:
             await send(message)
 
         try:
-            same_origin = self._check(method, headers)
-            scope["pulser.open"] = self._open
+            same_origin, local = self._check(method, headers)
+            scope["pulser.open"] = self._open and local and _PROXIED.isdisjoint(headers)
             scope["pulser.actor"] = await self._callers.of(
                 headers.get(b"authorization", b"").decode("latin-1"), headers.get(b"cookie", b"").decode("latin-1"), same_origin=same_origin
             )
             limit = self._server.upload_limit_bytes if path == "/api/v1/files" else self._server.body_limit_bytes
-            if int(headers.get(b"content-length", b"0")) > limit:
+            length = headers.get(b"content-length", b"0")
+            if not length.isdigit() or len(length) > 18:
+                raise errors.Malformed("Content-Length is not a number")
+            if int(length) > limit:
                 raise _too_large(limit)
         except errors.PulserError as error:
             await problems.response(error, request_id)(scope, receive, answer)
-            return
-        except ValueError:
-            await problems.response(errors.Malformed("Content-Length is not a number"), request_id)(scope, receive, answer)
             return
         if b"content-length" in headers or method in SAFE:
             await self._app(scope, receive, answer)
             return
         await self._app(scope, _limited(receive, limit), answer)
 
-    def _check(self, method: str, headers: dict[bytes, bytes]) -> bool:
-        """Refuse what should not be read at all; returns whether a browser's cookie may be believed."""
+    def _check(self, method: str, headers: dict[bytes, bytes]) -> tuple[bool, bool]:
+        """Refuse what should not be read at all; returns whether a browser's cookie may be believed, and whether the host is a name of loopback."""
         if b"transfer-encoding" in headers and b"content-length" in headers:
             raise errors.Malformed("both Content-Length and Transfer-Encoding", hint="Send one of them: two readers would disagree where the request ends.")
         host = headers.get(b"host", b"").decode("latin-1")
@@ -105,7 +110,7 @@ class Gate:
         ours = (not origin or urlsplit(origin).netloc == host) and site in (b"same-origin", b"none")
         if method not in SAFE and not ours and origin not in self._server.cors_origins:
             raise errors.Forbidden("a page of another origin asked for this", hint="Add the origin to PULSER_CORS_ORIGINS if it should be allowed.")
-        return ours
+        return ours, name in LOOPBACK
 
 
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PATCH", "PUT", "DELETE"})

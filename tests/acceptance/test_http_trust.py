@@ -170,7 +170,10 @@ import pytest
 DATA = pathlib.Path("{data}")
 
 
-@pytest.mark.parametrize("path", [DATA / "token", DATA / "pulser.db", pathlib.Path("/proc/{pid}/environ"), pathlib.Path("/proc/{pid}/root") / str(DATA)[1:] / "token"])
+SERVER = pathlib.Path("/proc/{pid}")
+
+
+@pytest.mark.parametrize("path", [DATA / "token", DATA / "pulser.db", SERVER / "environ", SERVER / "root" / str(DATA)[1:] / "token"])
 def test_read(path):
     path.read_bytes()
 

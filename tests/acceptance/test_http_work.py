@@ -109,7 +109,12 @@ def test_dash_answers_a_question_in_sql(do: Any, samples: Path):
 def test_data_fabcon_loads_a_table_and_keeps_what_it_rejected_with_the_reason(do: Any, samples: Path):
     import sqlite3
 
-    payload = {"action": "etl", "source": "data/penguins_dirty.csv", "mode": "append", "target": {"kind": "sqlite", "table": "penguins", "path": "warehouse.db"}}
+    payload = {
+        "action": "etl",
+        "source": "data/penguins_dirty.csv",
+        "mode": "append",
+        "target": {"kind": "sqlite", "table": "penguins", "path": "warehouse.db"},
+    }
     result, _ = do("data_pipeline", payload, "data_fabcon")
     with sqlite3.connect(samples / "warehouse.db") as database:
         loaded = database.execute("SELECT count(*) FROM penguins").fetchone()[0]

@@ -43,14 +43,18 @@ def document(served: Served) -> Any:
 
 
 @pytest.mark.parametrize(("method", "path"), [each for each, said in OPERATIONS.items() if said.name != ENDLESS])
-def test_whatever_is_sent_nothing_of_ours_breaks_and_the_answer_is_as_described(method: str, path: str, document: Any, served: Served, real: dict[str, str]) -> None:
+def test_whatever_is_sent_nothing_of_ours_breaks_and_the_answer_is_as_described(
+    method: str, path: str, document: Any, served: Served, real: dict[str, str]
+) -> None:
     @settings(max_examples=EXAMPLES, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck), database=None)
     @given(case=document[path][method].as_strategy(), there=booleans())
     def ask(case: Any, there: bool) -> None:
         if isinstance(case.query, dict) and case.query.get("wait_s"):
             case.query["wait_s"] = 0  # up to five minutes otherwise
         if there and case.path_parameters:
-            case.path_parameters = {name: "maya" if "/agents/{name}" in path and name == "name" else real.get(name, value) for name, value in case.path_parameters.items()}
+            case.path_parameters = {
+                name: "maya" if "/agents/{name}" in path and name == "name" else real.get(name, value) for name, value in case.path_parameters.items()
+            }
         answer = case.call(base_url=served.url, headers={"Authorization": f"Bearer {served.token}"}, timeout=30)
         if answer.status_code == 503:
             assert answer.headers["content-type"][0] == "application/problem+json", answer.text  # said, not broken
@@ -72,7 +76,9 @@ def test_the_server_has_survived_it_and_still_works(served: Served) -> None:
     assert "unexpected error" not in served.log.read_text()
 
 
-@pytest.mark.parametrize("query", ["since=%00", "since=" + "9" * 400, "kind=" + "x" * 5000, "task_id=%F0%28%8C%28", "actor=" + "a" * 5000, "since=c0-0&since=c1-1"])
+@pytest.mark.parametrize(
+    "query", ["since=%00", "since=" + "9" * 400, "kind=" + "x" * 5000, "task_id=%F0%28%8C%28", "actor=" + "a" * 5000, "since=c0-0&since=c1-1"]
+)
 def test_the_stream_takes_or_refuses_odd_parameters(served: Served, query: str) -> None:
     with served.client().stream("GET", f"/api/v1/events/tail?{query}") as answer:
         assert answer.status_code in (200, 422)
