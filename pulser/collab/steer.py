@@ -10,6 +10,7 @@ from pulser.core.errors import Conflict, IllegalMove, NotFound
 from pulser.core.task import MOVES, RUNNING, TERMINAL, Stage, check_move
 from pulser.events.append import STAGE, emit
 from pulser.store import dependencies, tasks
+from pulser.store.tables import task_queue
 from pulser.store.tx import Tx
 from pulser.worker.dependents import tell_dependents
 
@@ -25,16 +26,19 @@ def found(tx: Tx, task_id: str, *, lock: bool = True) -> dict[str, Any]:
 
 
 def cancel(tx: Tx, task_id: str, reason: str = "") -> None:
-    """Cancel at once, from any stage that is not final; a worker that has it is told to stop, and its token is void."""
+    """Cancel at once, from any stage that is not final; a worker that has it is told to stop, and its token is void. Its sub-tasks go with it."""
     row = found(tx, task_id)
     check_move(row["stage"], "cancelled")
     details = {"reason": reason or "asked to"}
     _end(tx, row, "cancelled", [("task_cancelled", details)], {})
+    for child_id in tasks.child_ids(tx, task_id):
+        if found(tx, child_id)["stage"] not in TERMINAL:
+            cancel(tx, child_id, f"{task_id} was cancelled")
 
 
 def _end(tx: Tx, row: dict[str, Any], stage: Stage, told: Sequence[tuple[str, dict[str, Any]]], values: dict[str, Any]) -> None:
     task_id, old = row["task_id"], row["stage"]
-    ended = {
+    ended: dict[str, Any] = {
         "stage": stage,
         "ready": False,
         "waiting_for": None,
@@ -42,7 +46,7 @@ def _end(tx: Tx, row: dict[str, Any], stage: Stage, told: Sequence[tuple[str, di
         "completed_at": tx.now,
         "lease_expires_at": None,
         "progress": None,
-        "token": row["token"] + 1,
+        "token": task_queue.c.token + 1,
     }
     if old in RUNNING:
         ended["attempts"] = [*(row["attempts"] or []), _stopped(tx, row, "cancelled")]
@@ -77,10 +81,10 @@ def _stopped(tx: Tx, row: dict[str, Any], outcome: str) -> dict[str, Any]:
     }
 
 
-def retry(tx: Tx, task_id: str, *, cascade: bool = False) -> list[str]:
+def retry(tx: Tx, task_id: str, *, cascade: bool = False, within: bool = False) -> list[str]:
     """Begin the next generation of a failed or cancelled task; with ``cascade`` also of what its failure cancelled, and of its failed steps.
 
-    Returns the ids that were queued, this one first.
+    Returns the ids that were queued, this one first. ``within`` a cascade, what it depends on is being retried, too.
     """
     row = found(tx, task_id)
     check_move(row["stage"], "queued")
@@ -91,16 +95,20 @@ def retry(tx: Tx, task_id: str, *, cascade: bool = False) -> list[str]:
             stage=row["stage"],
             allowed=sorted(MOVES[row["stage"]]),
         )
+    doomed = [] if within else dependencies.doomed(dependencies.of(tx, row["company_id"], task_id))
+    if doomed:
+        raise Conflict(f"it depends on {', '.join(doomed)}, which did not succeed", hint="Retry that with cascade; this one then follows.", depends_on=doomed)
     again = [task_id]
-    steps = [child for child in tasks.children(tx, task_id) if child["stage"] in ("failed", "cancelled")] if cascade else []
-    for child in steps:
-        again += _again(tx, child)
+    for child_id in tasks.child_ids(tx, task_id) if cascade else ():
+        child = found(tx, child_id)  # locked: what was read without could be claimed by now
+        if child["stage"] in ("failed", "cancelled"):
+            again += _again(tx, child)
     _again(tx, row)
     if cascade:
         for waiting in dependencies.waiting_for(tx, row["company_id"], task_id):
             child_row = tasks.one(tx, waiting, lock=True)
             if child_row and child_row["stage"] == "cancelled" and (child_row["error"] or {}).get("code") == "dependency_failed":
-                again += retry(tx, waiting, cascade=True)
+                again += retry(tx, waiting, cascade=True, within=True)
     return again
 
 
@@ -126,9 +134,10 @@ def _again(tx: Tx, row: dict[str, Any]) -> list[str]:
         "error": None,
         "error_message": None,
         "result": None,
-        "token": row["token"] + 1,
+        "token": task_queue.c.token + 1,
     }
     first = tasks.put(tx, task_id, values, events=2 if unmet else 1) - bool(unmet)
+    dependencies.reopen(tx, company, task_id)
     emit(tx, "task_requeued", company, task_id, first, {"generation": row["generation"] + 1}, before=STAGE[row["stage"]], after=STAGE["queued"])
     if unmet:
         on = [link.depends_on for link in links]

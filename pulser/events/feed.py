@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, or_, select, text
+from sqlalchemy import Select, select, text, tuple_
 
 from pulser.core.clock import iso, to_us
 from pulser.core.errors import BadInput, Gone
@@ -95,9 +95,26 @@ def _visible(tx: Tx, statement: Select[Any]) -> Select[Any]:
     return statement if tx.sqlite else statement.where(e.xid < text("pg_snapshot_xmin(pg_current_snapshot())::text::bigint"))
 
 
+def _place(tx: Tx) -> Any:
+    """What the log is ordered by: on SQLite the number, which is the row's own place; on Postgres its key."""
+    return e.seq if tx.sqlite else tuple_(e.xid, e.seq)
+
+
+def _at(tx: Tx, xid: int, seq: int) -> Any:
+    return seq if tx.sqlite else tuple_(xid, seq)
+
+
+def _newest(tx: Tx) -> list[Any]:
+    return [e.seq.desc()] if tx.sqlite else [e.xid.desc(), e.seq.desc()]
+
+
+def _oldest(tx: Tx) -> list[Any]:
+    return [e.seq] if tx.sqlite else [e.xid, e.seq]
+
+
 def head(tx: Tx) -> str:
     """The cursor after the last event that may be shown, of all companies."""
-    statement = _visible(tx, select(e.xid, e.seq)).order_by(e.xid.desc(), e.seq.desc()).limit(1)
+    statement = _visible(tx, select(e.xid, e.seq)).order_by(*_newest(tx)).limit(1)
     row = tx.execute(statement).first()
     return cursor_of(row.xid, row.seq) if row else START
 
@@ -105,7 +122,7 @@ def head(tx: Tx) -> str:
 def after(tx: Tx, cursor: str, limit: int, wanted: Wanted = Wanted(), *, company: str | None = None) -> list[dict[str, Any]]:
     """Up to ``limit`` events after ``cursor``, oldest first. Of one company in its scope, of all in the engine's."""
     xid, seq = parse_cursor(cursor)
-    statement = _visible(tx, _filtered(wanted)).where(or_(e.xid > xid, and_(e.xid == xid, e.seq > seq))).order_by(e.xid, e.seq).limit(limit)
+    statement = _visible(tx, _filtered(wanted)).where(_place(tx) > _at(tx, xid, seq)).order_by(*_oldest(tx)).limit(limit)
     if tx.scope == "app":
         statement = statement.where(e.company_id == COMPANY)
     elif company:
@@ -115,10 +132,10 @@ def after(tx: Tx, cursor: str, limit: int, wanted: Wanted = Wanted(), *, company
 
 def before(tx: Tx, cursor: str | None, limit: int, wanted: Wanted) -> list[dict[str, Any]]:
     """Up to ``limit`` events before ``cursor``, newest first."""
-    statement = _visible(tx, _filtered(wanted)).where(e.company_id == COMPANY).order_by(e.xid.desc(), e.seq.desc()).limit(limit)
+    statement = _visible(tx, _filtered(wanted)).where(e.company_id == COMPANY).order_by(*_newest(tx)).limit(limit)
     if cursor:
         xid, seq = parse_cursor(cursor)
-        statement = statement.where(or_(e.xid < xid, and_(e.xid == xid, e.seq < seq)))
+        statement = statement.where(_place(tx) < _at(tx, xid, seq))
     return [as_json(row) for row in tx.execute(statement)]
 
 
@@ -135,9 +152,9 @@ def _filtered(wanted: Wanted) -> Select[Any]:
 
 def since(tx: Tx, at: datetime) -> str:
     """The cursor just before the first event of the company at or after ``at``."""
-    row = tx.execute(_visible(tx, select(e.xid, e.seq)).where(e.company_id == COMPANY, e.ts >= at).order_by(e.xid, e.seq).limit(1)).first()
+    row = tx.execute(_visible(tx, select(e.xid, e.seq)).where(e.company_id == COMPANY, e.ts >= at).order_by(*_oldest(tx)).limit(1)).first()
     if row is None:
-        latest = tx.execute(_visible(tx, select(e.xid, e.seq)).where(e.company_id == COMPANY).order_by(e.xid.desc(), e.seq.desc()).limit(1)).first()
+        latest = tx.execute(_visible(tx, select(e.xid, e.seq)).where(e.company_id == COMPANY).order_by(*_newest(tx)).limit(1)).first()
         return cursor_of(latest.xid, latest.seq) if latest else START
     return cursor_of(row.xid, row.seq - 1)
 

@@ -98,18 +98,19 @@ class Submitter:
         company = tx.company or ""
         ids = [draft.task_id or tx.new_id("tsk") for draft in submission.drafts]
         links = _links(submission.drafts, ids)
-        held = dependencies.hold(tx, company, [on for _, on, _ in links if on not in ids])
+        waits: dict[str, list[str]] = {}
+        for task_id, on, _ in links:
+            waits.setdefault(task_id, []).append(on)
+        known = set(ids)
+        held = dependencies.hold(tx, company, [on for _, on, _ in links if on not in known])
         _check_held(submission.drafts, ids, links, held)
         rows: list[tuple[Any, ...]] = []
         receipts = []
-        within: dict[str, int] = {}
-        for _, on, _ in links:
-            within[on] = within.get(on, 0) + (on in ids)
         for draft, task_id in zip(submission.drafts, ids, strict=True):
-            blockers = sum(1 for task, on, _ in links if task == task_id and held.get(on) != "done")
-            receipts.append(self._row(tx, draft, task_id, rows, blockers=blockers, on=[on for task, on, _ in links if task == task_id]))
+            needed = waits.get(task_id, [])
+            receipts.append(self._row(tx, draft, task_id, rows, blockers=sum(held.get(on) != "done" for on in needed), on=needed))
         insert_rows(tx, rows)
-        dependencies.hold(tx, company, [on for on, count in within.items() if count])
+        dependencies.hold(tx, company, [on for _, on, _ in links if on in known])
         dependencies.add(tx, company, links)
         answer = Submitted(ids, _encode({"tasks": receipts} if submission.batch else receipts[0]))
         if (key := submission.key) is not None:
@@ -193,12 +194,22 @@ def _links(drafts: Sequence[Draft], ids: Sequence[str]) -> list[tuple[str, str, 
     links: list[tuple[str, str, str]] = [
         (task_id, refs.get(on, on), draft.needs) for draft, task_id in zip(drafts, ids, strict=True) for on in dict.fromkeys(draft.depends_on)
     ]
-    waits = {task_id: {on for task, on, _ in links if task == task_id and on in ids} for task_id in ids} if links else {}
-    while free := [task for task, on in waits.items() if not on]:
-        for task in free:
-            del waits[task]
-        for on in waits.values():
-            on.difference_update(free)
+    waits: dict[str, set[str]] = {task_id: set() for task_id in ids} if links else {}
+    for task_id, on, _ in links:
+        if on in waits:
+            waits[task_id].add(on)
+    followers: dict[str, list[str]] = {}
+    for task_id, on_these in waits.items():
+        for on in on_these:
+            followers.setdefault(on, []).append(task_id)
+    free = [task_id for task_id, on_these in waits.items() if not on_these]
+    while free:
+        task_id = free.pop()
+        del waits[task_id]
+        for follower in followers.get(task_id, ()):
+            waits[follower].discard(task_id)
+            if not waits[follower]:
+                free.append(follower)
     if waits:
         names = [drafts[ids.index(task)].ref or f"/tasks/{ids.index(task)}" for task in waits]
         pointer = f"/tasks/{ids.index(next(iter(waits)))}/depends_on"
@@ -210,10 +221,11 @@ def _links(drafts: Sequence[Draft], ids: Sequence[str]) -> list[tuple[str, str, 
 
 def _check_held(drafts: Sequence[Draft], ids: Sequence[str], links: Sequence[tuple[str, str, str]], held: dict[str, str]) -> None:
     errors = []
+    place = {task_id: n for n, task_id in enumerate(ids)}
     for task_id, on, needs in links:
-        if on in ids:
+        if on in place:
             continue
-        n = ids.index(task_id)
+        n = place[task_id]
         if on not in held:
             errors.append({"pointer": f"/tasks/{n}/depends_on", "detail": f"{on!r} is neither a task nor a ref of this batch"})
         elif held[on] in TERMINAL and held[on] != "done" and needs == "done":

@@ -134,7 +134,7 @@ def settle(tx: Tx, settlements: Sequence[Settlement]) -> dict[tuple[str, str], t
     now = tx.now_value
     done: list[tuple[Any, ...]] = []
     other: list[tuple[Any, ...]] = []
-    for s in settlements:
+    for s in sorted(settlements, key=lambda s: (s.company_id, s.task_id)):  # everybody locks rows in this order
         row = (s.company_id, s.task_id, s.token, tx.json(s.attempts), tx.json(s.result), s.events, now)
         if s.stage == "done":
             done.append(row)
@@ -157,7 +157,7 @@ _RENEW = Change(
 def renew(tx: Tx, held: Sequence[tuple[str, str, int]], lease_s: float) -> set[tuple[str, str]]:
     """Renew all leases ``(company, task, token)`` of a worker in one statement; returns those that still hold."""
     expires = tx.time(tx.now + timedelta(seconds=lease_s))
-    return {(row[0], row[1]) for row in update_many(tx, _RENEW, [(*key, expires) for key in held])}
+    return {(row[0], row[1]) for row in update_many(tx, _RENEW, [(*key, expires) for key in sorted(held)])}
 
 
 _EXPIRED = """SELECT company_id, task_id, token, stage, worker_id, reclaims, attempts, attempt, generation, claimed_at, assigned_agent FROM task_queue
@@ -208,10 +208,11 @@ def expired(tx: Tx, limit: int) -> list[Expired]:
 _RECLAIM = Change(
     task_queue,
     key=("company_id", "task_id", "token"),
-    data=("company_id", "task_id", "token", "stage", "ready", "completed_at", "attempts", "error_message", "error", "version", "updated_at"),
+    data=(*_KEY, "stage", "ready", "available_at", "completed_at", "attempts", "error_message", "error", "version", "updated_at"),
     sets={
         "stage": "d.stage",
         "ready": "d.ready",
+        "available_at": "d.available_at",
         "completed_at": "d.completed_at",
         "attempts": "d.attempts",
         "error_message": "d.error_message",

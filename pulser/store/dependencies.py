@@ -101,6 +101,23 @@ def ended(tx: Tx, company: str, tasks: Sequence[tuple[str, str]]) -> tuple[list[
     return released, cancelled
 
 
+_REOPEN = (
+    update(task_queue)
+    .where(
+        t.company_id == COMPANY,
+        t.stage == "waiting",
+        t.waiting_for == "dependency",
+        t.task_id.in_(select(d.task_id).where(d.company_id == COMPANY, d.depends_on == bindparam("id"), d.needs == "ended")),
+    )
+    .values(blockers=t.blockers + 1)
+)
+
+
+def reopen(tx: Tx, company: str, task_id: str) -> None:
+    """``task_id``, which had ended, begins again: who waits for its end (and still waits, for others) waits for it once more."""
+    tx.execute(_REOPEN, {"id": task_id}, company=company)
+
+
 _OPEN = (
     select(d.depends_on, d.needs, t.stage)
     .select_from(task_dependencies.join(task_queue, and_(t.company_id == d.company_id, t.task_id == d.depends_on)))
@@ -116,6 +133,11 @@ def of(tx: Tx, company: str, task_id: str) -> list[Any]:
 def waiting_for(tx: Tx, company: str, task_id: str) -> list[str]:
     """Ids of the tasks that depend on ``task_id``."""
     return sorted(row.task_id for row in tx.execute(_WAITING, {"ids": [task_id]}, company=company))
+
+
+def doomed(rows: Sequence[Any]) -> list[str]:
+    """Those of these rows that ended without the success that is needed."""
+    return [row.depends_on for row in rows if row.needs == "done" and row.stage in TERMINAL and row.stage != "done"]
 
 
 def unmet(rows: Sequence[Any]) -> int:

@@ -16,6 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from pulser.core.errors import BadInput, Unavailable
 from pulser.store.tx import Scope, Tx
 
+# A connection that was cut without a word is noticed within 15 s, not after hours.
+KEEP_ALIVE = {"keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 ROLES: dict[Scope, str] = {"app": "pulser_app", "engine": "pulser_engine", "auth": "pulser_auth", "owner": "pulser_owner"}
 
 _ENTER = """SELECT set_config('role', %s, true), set_config('pulser.company', %s, true), (extract(epoch from clock_timestamp()) * 1000000)::bigint"""
@@ -35,6 +37,7 @@ def engine(url: str, connections: int) -> Engine:
         connect_args={
             "application_name": "pulser",
             "connect_timeout": 10,
+            **KEEP_ALIVE,
             "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000 -c lock_timeout=10000",
         },
     )
@@ -79,7 +82,9 @@ def translate(error: BaseException) -> BaseException:
         return Unavailable("the database's disk is full: nothing was written", hint="Free some space on the database server.", retry_after_s=10)
     if isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled):
         return Unavailable("the database took too long", hint="Try again in a moment.", retry_after_s=2)
-    if isinstance(cause, psycopg.OperationalError):
+    if isinstance(cause, psycopg.errors.ReadOnlySqlTransaction):
+        return Unavailable("the database is read-only", hint="Is it failing over? Nothing was lost; try again in a moment.", retry_after_s=2)
+    if isinstance(cause, psycopg.OperationalError | psycopg.InternalError):
         return Unavailable("the database cannot be reached", hint="Nothing was lost; try again in a moment.", retry_after_s=2)
     if isinstance(cause, psycopg.DataError):
         return BadInput(f"the database cannot hold a value: {str(cause).splitlines()[0]}", hint="Look for NUL characters, or numbers out of range.")

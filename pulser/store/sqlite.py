@@ -122,6 +122,8 @@ def translate(error: BaseException) -> BaseException:
         return Unavailable("the disk is full: nothing was written", hint="Free some space under PULSER_DATA_DIR; Pulser goes on by itself.", retry_after_s=10)
     if isinstance(error, sqlite3.OperationalError) and ("locked" in text or "busy" in text):
         return Unavailable("the database is busy", hint="Another process holds it; try again.", retry_after_s=1)
+    if isinstance(error, sqlite3.OperationalError) and ("unable to open" in text or "readonly" in text):
+        return Unavailable(f"the database cannot be written: {text}", hint="Look at the rights of PULSER_DATA_DIR and at open files.", retry_after_s=5)
     return error
 
 

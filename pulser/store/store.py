@@ -35,6 +35,7 @@ class Store:
         self.tail: group.Tail | None = None
         self._committed: list[Committed] = []
         self._sent: list[Committed] = []
+        self._apart: Connection | None = None
         self._writes, self._reads = Inbox(queue_limit), Inbox(queue_limit)
         self.commits = 0
         if self.sqlite:
@@ -45,7 +46,7 @@ class Store:
                 self.clock = sqlite.Clock(connection.connection.driver_connection)  # type: ignore[arg-type]
             writers = 1
         else:
-            self._write_engine = self._read_engine = postgres.engine(database_url, writers + readers)
+            self._write_engine = self._read_engine = postgres.engine(database_url, writers + readers + 1)
         self._writers = writers
         self._threads = [threading.Thread(target=self._write_loop, name=f"store-writer-{n}", daemon=True) for n in range(writers)]
         self._threads += [threading.Thread(target=self._read_loop, name=f"store-reader-{n}", daemon=True) for n in range(readers)]
@@ -73,6 +74,21 @@ class Store:
     ) -> Any:
         """:meth:`write` for threads. ``first`` goes before what waits (heartbeats)."""
         return _wait(self._writes, Job(fn, args, *_of(scope, company), actor, each=False), first=first)
+
+    def write_apart(self, fn: Callable[..., Any], *args: Any, actor: Actor, within_s: float) -> Any:
+        """The heartbeat's way: in the engine's scope, past everything that waits. On Postgres on a connection of its own, in the calling
+        thread, of which there is one; on SQLite through the writer, first in line. :class:`Unavailable` after ``within_s``."""
+        job = Job(fn, args, "engine", None, actor, each=False)
+        if self.sqlite:
+            return _wait(self._writes, job, first=True, within_s=within_s)
+        try:
+            self._apart = self._commit_postgres(self._apart, [job])
+        except BaseException as error:
+            self._apart = None
+            raise self._translate(error) from error
+        if job.error is not None:
+            raise self._translate(job.error)
+        return job.result
 
     def read_blocking(self, fn: Callable[..., Any], *args: Any, company: str | None = None, scope: Scope = "app") -> Any:
         """:meth:`read` for threads."""
@@ -107,6 +123,7 @@ class Store:
         self._reads.close()
         for thread in self._threads:
             thread.join(timeout=30)
+        _drop(self._apart)
         self._write_engine.dispose()
         self._read_engine.dispose()
         if self.sqlite:
@@ -149,7 +166,7 @@ class Store:
             for attempt in (group.run_together, group.run_apart):
                 tx = sqlite.begin(connection, self.now_us, write=True)
                 try:
-                    attempt(tx, jobs, self.tail)
+                    attempt(tx, jobs, self.tail if attempt is group.run_together else None)
                     tx.cursor.execute("COMMIT")
                 except Exception:
                     if raw.in_transaction:
@@ -169,7 +186,7 @@ class Store:
             try:
                 connection = connection or self._write_engine.connect()
                 tx = postgres.begin(connection, lead.scope, lead.company, int(self.offset_s * 1e6))
-                attempt(tx, jobs, self.tail)
+                attempt(tx, jobs, None if turn else self.tail)  # a claim that fails must not fail the submits it rides on
             except Exception as error:
                 _tell(tx, False)
                 if postgres.lost(error):
@@ -243,10 +260,11 @@ def _of(scope: Scope, company: str | None) -> tuple[Scope, str | None]:
     return scope, company
 
 
-def _wait(inbox: Inbox, job: Job, *, first: bool) -> Any:
+def _wait(inbox: Inbox, job: Job, *, first: bool, within_s: float | None = None) -> Any:
     job.waiter = threading.Event()
     inbox.put(job, first=first)
-    job.waiter.wait()
+    if not job.waiter.wait(within_s):
+        raise Unavailable(f"the writer did not answer within {within_s:g} s", hint="Look for a long statement or a full disk.", retry_after_s=2)
     if job.error is not None:
         raise job.error
     return job.result

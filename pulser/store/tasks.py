@@ -98,6 +98,11 @@ def page(tx: Tx, wanted: Filter, limit: int, before: str | None) -> list[dict[st
     return [dict(row) for row in tx.execute(statement).mappings()]
 
 
+def child_ids(tx: Tx, parent_id: str) -> list[str]:
+    """The ids of the sub-tasks of a task, in their order, which is also the order to lock them in."""
+    return list(tx.execute(select(t.task_id).where(t.company_id == COMPANY, t.parent_id == parent_id).order_by(t.task_id)).scalars())
+
+
 def children(tx: Tx, parent_id: str) -> list[dict[str, Any]]:
     """The sub-tasks of a task, oldest first."""
     statement = select(task_queue).where(t.company_id == COMPANY, t.parent_id == parent_id).order_by(t.task_id)

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 
 from pulser.core.clock import monotonic
-from pulser.core.errors import PulserError
 from pulser.core.settings import Worker as Settings
 from pulser.observe import logs
 from pulser.store import claims, instances
@@ -43,11 +42,12 @@ class Heartbeat:
         while True:
             held = self._pool.held()
             try:
-                kept = self._store.write_blocking(self._renew, held, scope="engine", actor=self._pool.actor, first=True)
-                self.last_at = monotonic()
+                began = monotonic()
+                kept = self._store.write_apart(self._renew, held, actor=self._pool.actor, within_s=self._settings.lease_s / 3)
+                self.last_at = began
                 lost = [key for key in held if key[:2] not in kept]
-            except PulserError as error:
-                log.error("could not renew", error=error.detail, leases=len(held))
+            except Exception as error:  # whatever it is, this thread must live: without it every lease ends
+                log.error("could not renew", error=str(error), leases=len(held))
                 expired = monotonic() - self.last_at > self._settings.lease_s
                 lost = held if expired else []  # somebody else may have them by now
             if lost and not self._loop.is_closed():
@@ -55,8 +55,8 @@ class Heartbeat:
             if self._stop.wait(self._settings.renew_s):
                 break
         try:
-            self._store.write_blocking(instances.remove, self._pool.worker_id, scope="engine", actor=self._pool.actor, first=True)
-        except PulserError:
+            self._store.write_apart(instances.remove, self._pool.worker_id, actor=self._pool.actor, within_s=5)
+        except Exception:
             log.info("the instances will expire by themselves")
 
     def _renew(self, tx: Tx, held: list[tuple[str, str, int]]) -> set[tuple[str, str]]:

@@ -168,8 +168,12 @@ class Pool:
 
         def after(held: bool) -> None:
             self._release(free - (len(found) if held else 0))
-            if held and found and self._loop is not None:
+            if self._loop is None or self._loop.is_closed():
+                return
+            if held and found:
                 self._loop.call_soon_threadsafe(self._start, found)
+            if self._hungry:  # somebody wanted slots while they were reserved here
+                self._loop.call_soon_threadsafe(self._kick)
 
         tx.after.append(after)
         found += self._claim(tx, free)
@@ -181,21 +185,25 @@ class Pool:
         assert loop is not None  # noqa: S101 - started
         for task in found:
             doing = loop.create_task(self._run(task, loop))
+            doing.add_done_callback(self._stopped)
             self.running[_key(task)] = Running(task, doing)
 
     async def _run(self, task: Claimed, loop: asyncio.AbstractEventLoop) -> None:
         key = _key(task)
-        try:
-            outcome = await run_one(task, self.perform, lambda message, fraction: self._progress(key, message, fraction), loop)
-            self._ended.append(outcome)
-        except asyncio.CancelledError:
-            self._forget(task)
+        outcome = await run_one(task, self.perform, lambda message, fraction: self._progress(key, message, fraction), loop)
+        self._ended.append(outcome)
         self._kick()
 
-    def _forget(self, task: Claimed) -> None:
-        if self.running.pop(_key(task), None) is not None:
-            self._release(1)
-        self._hungry = True
+    def _stopped(self, doing: asyncio.Task[None]) -> None:
+        """Free the slot of work that was cancelled, also of work that had not begun: its coroutine never saw the cancellation."""
+        if not doing.cancelled():
+            return
+        for key, running in self.running.items():
+            if running.doing is doing:
+                del self.running[key]
+                self._release(1)
+                break
+        self._hungry_kick()
 
     def _progress(self, key: Key, message: str, fraction: float | None) -> None:
         running = self.running.get(key)
@@ -245,6 +253,7 @@ class Pool:
             log.error("settling apart", error=str(error), tasks=len(plain))
             left += [each for each in plain if not await self._settle_one(each)]
             self._hungry = True  # it has not claimed
+            await asyncio.sleep(AGAIN_S)
         self._turns -= 1
         kept = {id(outcome) for outcome in left}
         gone = [outcome for outcome in ended if id(outcome) not in kept]
@@ -270,25 +279,25 @@ class Pool:
             log.warning("lease lost: nothing was written", company_id=task.company_id, task_id=task.task_id, token=task.token)
 
     async def _settle_one(self, outcome: Outcome) -> bool:
-        """Settle in the company's own scope; what cannot be written fails the task. False if the database is down."""
-        company = outcome.task.company_id
+        """Settle in the company's own scope; what cannot be written fails the task, and where not even that can be written its lease runs out.
+        False if the database is down."""
+        task, company = outcome.task, outcome.task.company_id
         try:
             try:
                 await self.store.write(self._settle, [outcome], company=company, actor=self.actor)
             except Unavailable:
                 raise
             except Exception as error:
-                log.exception("an outcome could not be written", task_id=outcome.task.task_id, company_id=company)
-                told = {
-                    "code": getattr(error, "code", "unwritable"),
-                    "detail": f"its outcome could not be written: {error}",
-                    "hint": getattr(error, "hint", ""),
-                }
-                await self.store.write(self._settle, [Outcome(outcome.task, "fail", error=told)], company=company, actor=self.actor)
+                log.exception("an outcome could not be written", task_id=task.task_id, company_id=company)
+                code, hint = getattr(error, "code", "unwritable"), getattr(error, "hint", "")
+                told = {"code": code, "detail": f"its outcome could not be written: {error}"[:2000], "hint": hint}
+                await self.store.write(self._settle, [Outcome(task, "fail", error=told)], company=company, actor=self.actor)
         except Unavailable as error:
-            log.error("could not settle; trying again", error=error.detail, task_id=outcome.task.task_id, company_id=company)
+            log.error("could not settle; trying again", error=error.detail, task_id=task.task_id, company_id=company)
             await asyncio.sleep(AGAIN_S)
             return False
+        except Exception:
+            log.exception("not even a failure could be written", task_id=task.task_id, company_id=company)
         return True
 
 

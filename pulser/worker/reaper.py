@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from pulser.core.clock import iso
+from pulser.core.retry import apart
 from pulser.core.settings import Queue
 from pulser.events.append import STAGE, emit
 from pulser.store import claims
@@ -24,6 +26,8 @@ def sweep(tx: Tx, queue: Queue) -> tuple[int, bool]:
     rows: list[tuple[Any, ...]] = []
     for task in silent:
         buried = task.reclaims + 1 > queue.max_reclaims
+        apart_s = 0.0 if buried else apart(task.reclaims + 1, int.from_bytes(tx.random(2), "big") / 65536, queue.retry_delays_s)
+        at = tx.now + timedelta(seconds=apart_s) if apart_s else None
         stage = "failed" if buried else "approved" if task.stage == "merging" else "queued"
         attempt = {
             "generation": task.generation,
@@ -48,7 +52,8 @@ def sweep(tx: Tx, queue: Queue) -> tuple[int, bool]:
                 task.task_id,
                 task.token,
                 stage,
-                not buried,
+                not buried and at is None,
+                tx.time(at),
                 tx.now_value if buried else None,
                 tx.json([*task.attempts, attempt]),
                 error["detail"] if error else None,
@@ -66,9 +71,11 @@ def sweep(tx: Tx, queue: Queue) -> tuple[int, bool]:
         stage = row[3]
         details = {"worker_id": task.worker_id, "token": task.token, "reclaims": task.reclaims + 1}
         tx.hints.cancelled.append((task.task_id, task.token))
+        if row[5] is not None:
+            tx.hints.due_at(tx.instant(row[5]) or tx.now)
         if stage == "failed":
             emit(tx, "lease_reclaimed", *key, version - 1, details, before=STAGE[task.stage], after=STAGE[stage])
-            emit(tx, "task_failed", *key, version, {"agent": task.agent, "error": row[7], "code": "worker_lost"})
+            emit(tx, "task_failed", *key, version, {"agent": task.agent, "error": row[8], "code": "worker_lost"})
             if dependents:
                 tell_dependents(tx, task.company_id, [(task.task_id, "failed")])
         else:
