@@ -46,6 +46,8 @@ async def test_the_token_grows_with_every_claim_and_reclaim_and_over_generations
         tokens.append(claimed.token)
         world.pass_time(3)
         await world.sweep()
+        world.pass_time(125)
+        await world.sweep()
     [claimed] = await hand.claim()
     tokens.append(claimed.token)
     await hand.fail(claimed)
@@ -162,10 +164,31 @@ async def test_a_task_whose_worker_is_lost_again_and_again_is_buried_and_its_dep
         await hand.claim()
         world.pass_time(3)
         await world.sweep()
+        world.pass_time(125)
+        await world.sweep()
     task = await world.task(poison)
     assert (task["stage"], task["error"]["code"], await world.stage(after)) == ("failed", "worker_lost", "cancelled")
     assert [event["version"] for event in await world.events(poison)] == list(range(1, task["version"] + 1))
     assert (await world.kinds(poison))[-2:] == ["lease_reclaimed", "task_failed"]
+
+
+async def test_tasks_lost_together_come_back_at_once_the_first_time_and_apart_from_then_on(world: World) -> None:
+    hand = world.hand()
+    await world.submit_many(12)
+    assert len(await hand.claim(12)) == 12
+    world.pass_time(3)
+    await world.sweep()
+    assert len(await hand.claim(12)) == 12, "the first loss costs no wait beyond the lease"
+    world.pass_time(3)
+    await world.sweep()
+    came = []
+    for _ in range(50):
+        came.append(len(await hand.claim(12)))
+        world.pass_time(0.1)
+        await world.sweep()
+        await world.sql("UPDATE task_queue SET stage = 'cancelled', lease_expires_at = NULL WHERE stage = 'in_progress'")
+    assert sum(came) == 12, "within the first retry delay all are back"
+    assert max(came) <= 6 and sum(1 for count in came if count) >= 4, f"they came back together: {came}"
 
 
 async def test_a_job_ten_times_longer_than_its_lease_runs_once_because_its_lease_is_renewed(world: World) -> None:
