@@ -70,7 +70,7 @@ class Availability(BaseModel):
 
 @router.patch("/agents/{name}/instances/{instance_id}", summary="Let an instance take work, or not")
 async def toggle(request: Request, name: str, instance_id: str, wanted: Availability) -> Response:
-    """An instance serves every company, so this needs the role admin."""
+    """An instance serves every company, so this needs the role admin of the default company."""
     actor, r = admin(request), room(request)
     _known(request, name)
     await r.store.write(team.toggle, name, instance_id, wanted.available, company=actor.company_id, actor=actor)

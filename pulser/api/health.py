@@ -19,7 +19,7 @@ from pulser.core.errors import NotSignedIn, PulserError
 from pulser.store import instances
 from pulser.store.tx import Tx
 from pulser.web import metrics
-from pulser.web.caller import caller, writer
+from pulser.web.caller import caller, local_operator
 
 router = APIRouter(tags=["health"])
 CHECK_S = 2.0  # whoever asks whether all is well wants to hear it also when it is not
@@ -117,8 +117,8 @@ async def end_session() -> Response:
 @router.post("/session/link", tags=["session"], summary="A secret for a start link")
 async def start_link(request: Request) -> Response:
     """For `pulser open`: good once, within 15 minutes. It belongs into the fragment of the link, never into its path."""
-    writer(request)
     local = room(request).local
+    local_operator(request)  # the link opens a session as such: no key may make one
     if local is None:
         raise NotSignedIn("there is no local operator here", hint="Sign in with a key.")
     return _json({"secret": local.start_secret(), "expires_in_s": 900})

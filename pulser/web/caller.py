@@ -16,6 +16,7 @@ from pulser.store.store import Store
 
 CACHED_S = 15.0
 ANYBODY = Actor("anybody", company_id=keys.DEFAULT_COMPANY, role="viewer")
+OPERATOR = Actor("operator", company_id=keys.DEFAULT_COMPANY, role="admin")  # who came by the local token; known by identity, for a key may have any name
 
 
 @dataclass(slots=True)
@@ -31,7 +32,6 @@ class Callers:
     def __init__(self, store: Store, local: LocalToken | None) -> None:
         self._store, self.local = store, local
         self._known: dict[str, _Known] = {}
-        self._operator = Actor("operator", company_id=keys.DEFAULT_COMPANY, role="admin")
 
     async def of(self, authorization: str, cookies: str, *, same_origin: bool) -> Actor | None:
         """The actor; None if nobody signed in. :class:`NotSignedIn` for a credential that opens nothing."""
@@ -40,10 +40,10 @@ class Callers:
             if kind.lower() != "bearer" or not secret:
                 raise NotSignedIn("the Authorization header is not of the form 'Bearer <key>'", hint="Send an API key, or the local token.")
             if self.local is not None and self.local.opens(secret):
-                return self._operator
+                return OPERATOR
             return await self._by_key(secret)
         if self.local is not None and same_origin and (session := _cookie(cookies, SESSION)) and self.local.has_session(session):
-            return self._operator
+            return OPERATOR
         return None
 
     async def _by_key(self, secret: str) -> Actor:
@@ -92,11 +92,32 @@ def writer(request: Request) -> Actor:
     return actor
 
 
-def admin(request: Request) -> Actor:
-    """The actor of a request that changes the installation."""
+def is_operator(request: Request) -> bool:
+    """True for the local operator: who came by the local token, or by a session begun with it."""
+    return request.scope.get("pulser.actor") is OPERATOR
+
+
+def local_operator(request: Request) -> Actor:
+    """The local operator, and nobody else: a key of whatever role is not."""
     actor = writer(request)
-    if actor.role != "admin":
-        raise Forbidden(f"{actor.name} is {actor.role}; this needs admin", hint="Use a key with the role admin.")
+    if not is_operator(request):
+        raise Forbidden(f"{actor.name} is not the local operator", hint="Send the contents of the file 'token' in the data folder, on the machine itself.")
+    return actor
+
+
+def runs_installation(actor: Actor) -> bool:
+    """True for who may see and change what all companies share: the local operator, and admins of the default company."""
+    return actor.role == "admin" and actor.company_id == keys.DEFAULT_COMPANY
+
+
+def admin(request: Request) -> Actor:
+    """The actor of a request that changes what all companies share."""
+    actor = writer(request)
+    if not runs_installation(actor):
+        raise Forbidden(
+            f"{actor.name} is {actor.role} of {actor.company_id}; this is for admins of {keys.DEFAULT_COMPANY}, for it concerns every company",
+            hint=f"Use the local token, or a key with the role admin of the company {keys.DEFAULT_COMPANY}.",
+        )
     return actor
 
 

@@ -47,8 +47,9 @@ def secrets(served: Served) -> dict[str, str]:
     made = with_keys(
         served.data_dir, ["company", "acme"], ["company", "rival"], ["key", "acme", "boss", "admin", ""], ["key", "acme", "worker", "operator", ""],
         ["key", "acme", "guest", "viewer", ""], ["key", "rival", "spy", "admin", ""],
+        ["key", "default", "chief", "admin", ""], ["key", "default", "clerk", "operator", ""], ["key", "default", "operator", "admin", ""],
     )  # fmt: skip
-    return dict(zip(("boss", "worker", "guest", "spy"), (secret for _, secret in made), strict=True))
+    return dict(zip(("boss", "worker", "guest", "spy", "chief", "clerk", "operator"), (secret for _, secret in made), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +83,26 @@ def test_a_viewer_looks_and_changes_nothing(served: Served, secrets: dict[str, s
     assert guest.get(f"/api/v1/tasks/{task_id}").json()["generation"] == 1
 
 
-def test_an_operator_works_but_an_instance_of_all_companies_is_an_admins(served: Served, secrets: dict[str, str], boss: httpx2.Client):
+def test_an_instance_of_all_companies_is_switched_by_admins_of_the_default_company_only(
+    served: Served, secrets: dict[str, str], boss: httpx2.Client, api: httpx2.Client
+):
     operator = served.client(secrets["worker"])
     assert Work(operator).run()["stage"] == "done"
     [instance] = operator.get("/api/v1/agents/maya").json()["instances"]
     where = f"/api/v1/agents/maya/instances/{instance['instance_id']}"
-    problem(operator.patch(where, json={"available": True}), 403, "forbidden")
-    assert boss.patch(where, json={"available": True}).status_code == 200
+    for company_s in (operator, boss, served.client(secrets["clerk"])):
+        problem(company_s.patch(where, json={"available": False}), 403, "forbidden")
+    assert [each["available"] for each in operator.get("/api/v1/agents/maya").json()["instances"]] == [True]
+    for installation_s in (served.client(secrets["chief"]), api):
+        assert installation_s.patch(where, json={"available": True}).status_code == 200
+
+
+def test_no_key_makes_a_link_that_opens_the_local_operators_session(served: Served, secrets: dict[str, str], api: httpx2.Client):
+    for name in ("guest", "worker", "boss", "clerk", "chief", "operator"):
+        problem(served.client(secrets[name]).post("/session/link"), 403, "forbidden")
+    session = served.client(None)
+    assert session.post("/session", json={"secret": api.post("/session/link").json()["secret"]}).status_code == 204
+    assert session.post("/session/link").status_code == 200, "a session begun with the local token is the local operator too"
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,24 @@ def test_loopback_by_any_of_its_names_is_ours(api: httpx2.Client, host: str):
     assert api.get("/healthz", headers={"Host": host}).status_code == 200
 
 
+PROXIED = [{"X-Forwarded-For": "203.0.113.7"}, {"X-Forwarded-Host": "pulser.example"}, {"Forwarded": "for=203.0.113.7"}, {"X-Real-IP": "203.0.113.7"}]
+
+
+@pytest.mark.parametrize("headers", PROXIED)
+def test_who_comes_through_a_proxy_is_not_on_this_machine(anybody: httpx2.Client, api: httpx2.Client, headers: dict[str, str]):
+    for path in ("/api/v1/tasks", "/api/v1/events/tail", "/metrics", "/session"):
+        problem(anybody.get(path, headers=headers), 401, "not-signed-in")
+    assert api.get("/api/v1/tasks", headers=headers).status_code == 200, "who has the token may come through one"
+
+
+def test_who_comes_by_a_public_name_signs_in_also_for_looking(tmp_path: Path):
+    with pulser(tmp_path, settings={"PULSER_ALLOWED_HOSTS": "pulser.example"}) as served:
+        named = {"Host": "pulser.example"}
+        problem(served.client(None).get("/api/v1/tasks", headers=named), 401, "not-signed-in")
+        assert served.client().get("/api/v1/tasks", headers=named).status_code == 200
+        assert served.client(None).get("/api/v1/tasks").status_code == 200, "by its own name it is open, as before"
+
+
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}])
 def test_a_page_of_another_origin_cannot_give_orders(served: Served, api: httpx2.Client, headers: dict[str, str]):
     problem(api.post("/api/v1/tasks", json=TASK, headers=headers), 403, "forbidden")
