@@ -10,15 +10,21 @@ from pathlib import Path
 
 SMALL_TMPFS = 64 << 20
 
-# Of /etc only what the loader, TLS, clocks and fonts need; no passwords, no host names, no mounts.
+# Of /etc only what the loader, TLS, clocks and fonts need; no passwords, no host names, no mounts, and of TLS no private keys:
+# a child of root may read whatever it is shown.
 _ETC = (
     "ld.so.cache",
     "ld.so.conf",
     "ld.so.conf.d",
     "alternatives",
-    "ssl",
+    "ssl/certs",
+    "ssl/cert.pem",
+    "ssl/openssl.cnf",
     "ca-certificates",
-    "pki",
+    "pki/ca-trust/extracted",
+    "pki/tls/certs",
+    "pki/tls/cert.pem",
+    "pki/tls/openssl.cnf",
     "localtime",
     "timezone",
     "nsswitch.conf",
@@ -67,14 +73,17 @@ def etc_places() -> list[Path]:
     return [Path("/etc") / name for name in _ETC]
 
 
-def command(folder: Path, reads: Sequence[Path], hidden: Sequence[Path], info: int, *, tmp_bytes: int, root: bool) -> list[str]:
-    """The words before the child's own command. ``info`` is where bwrap tells the process id of the namespace's first process."""
+def command(folder: Path, reads: Sequence[Path], hidden: Sequence[Path], info: int, *, tmp_bytes: int, root: bool, filtered: bool) -> list[str]:
+    """The words before the child's own command. ``info`` is where bwrap tells the process id of the namespace's first process;
+    ``filtered``: a filter of system calls will stand."""
     found = program()
     if found is None:
         raise FileNotFoundError("bwrap")
     words = [found, *_NAMESPACES, "--die-with-parent", "--new-session", "--info-fd", str(info), "--hostname", "pulser"]
     if root:  # the runner turns into a user of its own and gives these up; one stays, to read what is shown here whoever owns it
-        words += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP", "--cap-add", "CAP_DAC_READ_SEARCH"]
+        words += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]
+        if filtered:  # without the filter, open_by_handle_at would turn this one into every file of the machine
+            words += ["--cap-add", "CAP_DAC_READ_SEARCH"]
     else:
         words += ["--unshare-user"]
     words += ["--proc", "/proc", "--dev", "/dev", "--size", str(SMALL_TMPFS), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108 - a tmpfs of the child's own

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import math
+import re
+from typing import Any, NoReturn
 
-from pulser.core.errors import Permanent, PulserError
+from pulser.core.errors import CallerError, OperatorError, Permanent, PulserError, WorkFailed
 from pulser.core.tool import Json
 from pulser.tools.sandbox.handle import ARTIFACT_NAME, ARTIFACTS_LIMIT, MEDIA_TYPE
 from pulser.tools.sandbox.log import BoundedLog
 from pulser.tools.sandbox.request import Progress
 
 SAID_LIMIT = 16 << 20  # bytes of messages besides the result
+DEPTH_LIMIT = 200  # of a message; what is deeper breaks whoever reads it later
+_TELLABLE = (CallerError, WorkFailed, OperatorError)  # a lost lease or an absent back end is not for a tool to claim
+_POISON = re.compile(r"[\0\ud800-\udfff]")
+_MAY_BE_POISON = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|[0-9][eE]\+?[0-9]{3}")
 
 
 class Conversation:
@@ -52,7 +58,9 @@ class Conversation:
 
     def _message(self, line: bytes) -> None:
         try:
-            message = json.loads(line)
+            message = json.loads(line, parse_constant=_refuse_constant)
+            if _MAY_BE_POISON.search(line) or line.count(b"[") + line.count(b"{") > DEPTH_LIMIT:
+                message = _plain(message, 0)
             kind = message["kind"]
         except (ValueError, TypeError, KeyError, RecursionError):
             raise Permanent("the tool's process said something that is no message") from None
@@ -61,8 +69,7 @@ class Conversation:
         elif kind == "log":
             self._log.line(str(message.get("line")))
         elif kind == "progress":
-            fraction = message.get("fraction")
-            self.progress = (str(message.get("message"))[:500], min(max(float(fraction), 0.0), 1.0) if isinstance(fraction, (int, float)) else None)
+            self.progress = (str(message.get("message"))[:500], _share(message.get("fraction")))
         elif kind == "artifact":
             self._artifact(str(message.get("name")), str(message.get("media_type")))
         elif kind == "result":
@@ -85,11 +92,37 @@ class Conversation:
         raise Permanent(f"the tool's result is larger than {self._result_bytes:,} bytes", hint="Larger results belong into artifacts.")
 
 
+def _share(fraction: Any) -> float | None:
+    """A number brought into [0, 1]; None for anything else."""
+    return float(min(max(fraction, 0), 1)) if isinstance(fraction, (int, float)) else None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """``value`` without what no store keeps: NUL and halves of surrogate pairs (names of files hold such) become U+FFFD."""
+    if depth > DEPTH_LIMIT:
+        raise ValueError("nested too deep")
+    if isinstance(value, str):
+        return _POISON.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_plain(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {_POISON.sub("\ufffd", key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number beyond all numbers")
+    return value
+
+
 def rebuilt(message: dict[str, Any]) -> PulserError:
     """The error a child told of, as the class it was there; :class:`Permanent` if there is none of that code."""
     fields = message.get("fields")
     kind = _by_code().get(str(message.get("code")), Permanent)
-    kept = {str(name): value for name, value in fields.items() if name not in ("detail", "hint")} if isinstance(fields, dict) else {}
+    if not issubclass(kind, _TELLABLE):
+        kind = Permanent
+    kept = {name: value for name, value in fields.items() if name not in ("self", "detail", "hint")} if isinstance(fields, dict) else {}
     return kind(str(message.get("detail"))[:4000], hint=str(message.get("hint") or "")[:4000], **kept)
 
 

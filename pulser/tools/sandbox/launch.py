@@ -42,7 +42,9 @@ def prepare(level: Level, request: ChildRequest, uid: int | None, channel: int, 
         reads.append(request.import_from)
     command = python
     if level == "bwrap":
-        command = bubblewrap.command(request.folder, reads, request.hidden, info, tmp_bytes=request.limits.disk_bytes, root=os.geteuid() == 0) + python
+        root, filtered = os.geteuid() == 0, seccomp.known_here()
+        around = bubblewrap.command(request.folder, reads, request.hidden, info, tmp_bytes=request.limits.disk_bytes, root=root, filtered=filtered)
+        command = around + python
     return Launch(command, _environment(request.folder), _told(level, request, uid, reads))
 
 

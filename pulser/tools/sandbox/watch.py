@@ -46,6 +46,8 @@ async def watch(child: Watched) -> None:
         except asyncio.CancelledError:
             await asyncio.wait({look})  # it looks into a folder that is about to go
             raise
+        except OSError:  # too many open files, say: the next look may see
+            continue
         if over is not None:
             child.stop(over)
             return

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pulser.core.errors import OperatorError, PulserError
-from pulser.tools.sandbox import seccomp
+from pulser.tools.sandbox import bubblewrap, seccomp
 from pulser.tools.sandbox.child import run_child
 from pulser.tools.sandbox.confine import SETTINGS, confinement
 from pulser.tools.sandbox.process import run_in
@@ -122,6 +122,24 @@ def test_files_of_the_machine_cannot_be_read(box: Sandbox, path: str):
     if path == "/proc/1/environ" and box.level == "bwrap":  # the namespace's own first process: it has the child's own environment
         found = None if not found else box.run("result['read'] = b'PULSER' in open('/proc/1/environ', 'rb').read()")["read"] or None
     assert found is None
+
+
+def test_certificates_are_shown_and_private_keys_are_not(box: Sandbox):
+    code = (
+        "import os\n"
+        "for place in ('/etc/ssl/certs', '/etc/ssl/private', '/etc/pki/tls/private'):\n"
+        "    try: result[place] = os.listdir(place) is not None\n"
+        "    except OSError: result[place] = False"
+    )
+    assert box.run(code) == {"/etc/ssl/certs": os.path.isdir("/etc/ssl/certs"), "/etc/ssl/private": False, "/etc/pki/tls/private": False}
+
+
+def test_a_child_of_root_reads_everything_shown_only_behind_the_filter(tmp_path: Path):
+    if bubblewrap.program() is None:
+        pytest.skip("bubblewrap is not installed")
+    for filtered in (True, False):
+        words = bubblewrap.command(tmp_path, (), (), 3, tmp_bytes=1 << 20, root=True, filtered=filtered)
+        assert ("CAP_DAC_READ_SEARCH" in words) == filtered
 
 
 def test_nothing_can_be_written_outside(box: Sandbox, tmp_path: Path):

@@ -15,7 +15,7 @@ import pytest
 from pulser.core.errors import BadInput, Permanent, TimedOut, Transient
 from pulser.tools.sandbox import seccomp
 from pulser.tools.sandbox.child import run_child
-from pulser.tools.sandbox.conversation import Conversation
+from pulser.tools.sandbox.conversation import Conversation, rebuilt
 from pulser.tools.sandbox.log import BoundedLog
 from tests.unit.tools.conftest import SAMPLES, Sandbox
 
@@ -249,11 +249,31 @@ def test_the_log_keeps_both_ends_of_what_is_too_long():
 
 @pytest.mark.parametrize(
     "said",
-    [b"no json\n", b"[]\n", b'{"no": "kind"}\n', b'{"kind":"artifact","name":"../x","media_type":"text/plain"}\n', b"[" * 100_000 + b"\n", b"x" * 2_000_000],
+    [b"no json\n", b"[]\n", b'{"no": "kind"}\n', b'{"kind":"artifact","name":"../x","media_type":"text/plain"}\n', b"[" * 100_000 + b"\n", b"x" * 2_000_000]
+    + [b'{"kind":"result","value":{"x":%s}}\n' % value for value in (b"NaN", b"Infinity", b"1e400", b"[" * 300 + b"]" * 300)],
 )
 def test_a_child_that_speaks_nonsense_is_stopped(said: bytes):
     with pytest.raises(Permanent):
         Conversation(BoundedLog(), 1 << 20).take(said)
+
+
+def test_what_no_store_can_keep_is_replaced_and_the_rest_stays():
+    talk = Conversation(BoundedLog(), 1 << 20)
+    talk.take(rb'{"kind":"result","value":{"a\u0000":["\ud800x","\ud83d\ude00",1e300]}}' + b"\n")
+    assert talk.value == {"a\ufffd": ["\ufffdx", "😀", 1e300]}
+
+
+@pytest.mark.parametrize(("fraction", "share"), [("-3", 0.0), ("1" + "0" * 400, 1.0), ("0.25", 0.25), ('"half"', None)])
+def test_progress_is_a_share_whatever_was_said(fraction: str, share: float | None):
+    talk = Conversation(BoundedLog(), 1 << 20)
+    talk.take(f'{{"kind":"progress","message":"m","fraction":{fraction}}}\n'.encode())
+    assert talk.progress == ("m", share)
+
+
+@pytest.mark.parametrize("code", ["lease-lost", "unavailable", "nothing-known"])
+def test_a_tool_cannot_speak_for_the_queue(code: str):
+    told = rebuilt({"code": code, "detail": "d", "hint": "h", "fields": {"self": 1, "detail": 2, "kept": 3}})
+    assert type(told) is Permanent and told.detail == "d" and told.fields == {"kept": 3}
 
 
 @pytest.mark.parametrize("machine", sorted(seccomp.NUMBERS))
