@@ -212,7 +212,10 @@ def _short(value: Any) -> str:
 
 def _code(text: Any) -> str:
     plain = re.sub(r"\s+", " ", str(text)).replace("|", "\\|")
-    return f"`{plain}`" if plain and "`" not in plain else f"`` {plain} ``" if plain else ""
+    if "`" not in plain:
+        return f"`{plain}`" if plain else ""
+    fence = "`" * (max(map(len, re.findall(r"`+", plain))) + 1)  # longer than any run inside, so that nothing inside can end it
+    return f"{fence} {plain} {fence}"
 
 
 def _line(text: Any) -> str:

@@ -18,7 +18,7 @@ from pulser.tools.builtin.folder import list_folder, read_text
 HTML = (".html", ".htm")
 LIMIT_BYTES = 4 * 1024 * 1024
 MAX_PAGES = 10_000
-_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|<%.*?%>")
+_TEMPLATE_MARKS = (("{{", "}}"), ("{%", "%}"), ("<%", "%>"))
 _INDEXES = ("index.md", "README.md", "index.html")
 _SUGGESTIONS = 100  # looking for the nearest name costs time per broken link
 
@@ -35,7 +35,7 @@ def run(call: Call) -> Json:
         if number % 50 == 0:
             call.progress(f"Reading {name}", 0.7 * number / len(wanted))
         text, why_not = read_text(root / name, LIMIT_BYTES)
-        if not why_not and name.lower().endswith(HTML) and _TEMPLATE.search(text):
+        if not why_not and name.lower().endswith(HTML) and _is_template(text):
             why_not = "a template"
         if why_not:
             skipped.append({"file": name, "reason": why_not})
@@ -61,6 +61,12 @@ def _read(name: str, text: str) -> Page:
         return read_html(text)
     head, body = front_matter(text)
     return read_markdown("\n" * head.count("\n") + body)  # lines keep their numbers
+
+
+def _is_template(text: str) -> bool:
+    """True if a line holds a template's marks, one after the other. Not by pattern: a page of brackets alone would keep it busy for hours."""
+    marks = [pair for pair in _TEMPLATE_MARKS if pair[0] in text]
+    return any(closing in line.partition(opening)[2] for opening, closing in marks for line in text.splitlines())
 
 
 class _Site:

@@ -74,7 +74,7 @@ def entry_of(commit: Commit) -> Entry | None:
     told = _escaped(told[:1].upper() + told[1:].rstrip(". "))
     if trailer and trailer[1].strip() not in told:
         told += f" ({_escaped(trailer[1].strip())})"
-    return Entry(kind, told, _escaped(scope), commit.author, commit.sha, breaking)
+    return Entry(kind, told, _escaped(scope), _escaped(commit.author), commit.sha, breaking)
 
 
 def _first_word(told: str) -> str:

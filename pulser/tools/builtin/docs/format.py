@@ -12,6 +12,7 @@ from pulser.tools.builtin.folder import read_text
 from pulser.tools.builtin.patch import Change, added_and_removed, apply_to, check_patchable, make_patch
 
 LIMIT_BYTES = 2 * 1024 * 1024
+_AROUND_BLOCKS = re.compile(r" ?(</?(?:p|li|ul|ol|blockquote|t[dhr]|thead|tbody|table|h\d|hr|br|pre)\b[^<>]*>) ?")
 
 
 def run(call: Call) -> Json:
@@ -82,8 +83,8 @@ def _rendered(text: str) -> str:
     """The page it makes, without the spaces that make no difference."""
     from markdown_it import MarkdownIt
 
-    html = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text)
-    return re.sub(r"\s+", " ", re.sub(r"\s*(</?(?:p|li|ul|ol|blockquote|t[dhr]|thead|tbody|table|h\d|hr|br|pre)\b[^>]*>)\s*", r"\1", html)).strip()
+    html = re.sub(r"\s+", " ", MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text))
+    return _AROUND_BLOCKS.sub(r"\1", html).strip()
 
 
 def _told(result: Json, name: str, mode: str) -> str:

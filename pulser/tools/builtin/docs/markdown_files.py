@@ -10,9 +10,8 @@ from pulser.core.tool import Json
 from pulser.tools.builtin.folder import check_exists, list_folder
 
 SUFFIXES = (".md", ".markdown", ".mdown", ".mkd")
-_FRONT_MATTER = re.compile(
-    r"(?:---[ \t]*\r?\n(?:.*\r?\n)*?(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)|\+\+\+[ \t]*\r?\n(?:.*\r?\n)*?\+\+\+[ \t]*(?:\r?\n|\Z))(?:[ \t]*\r?\n)*"
-)
+_ENDS = {"---": ("---", "..."), "+++": ("+++",)}
+_FIELD = re.compile(r"[\w\"'-]+\s*[:=]")
 
 
 def markdown_files(path: Path, max_files: int = 10_000) -> tuple[Path, list[str], list[Json]]:
@@ -28,7 +27,12 @@ def markdown_files(path: Path, max_files: int = 10_000) -> tuple[Path, list[str]
 
 def front_matter(text: str) -> tuple[str, str]:
     """``(front matter, rest)``: the YAML or TOML block that a file may begin with, blank lines after it included."""
-    found = _FRONT_MATTER.match(text)
-    if not found or not re.search(r"^[\w\"'-]+\s*[:=]", found[0], re.MULTILINE):
+    lines = text.splitlines(keepends=True) if text.startswith(tuple(_ENDS)) else []
+    ends = _ENDS.get(lines[0].rstrip(), ()) if lines else ()
+    last = next((number for number, line in enumerate(lines[1:], 1) if line.rstrip() in ends), 0)
+    if not last or not any(_FIELD.match(line) for line in lines[1:last]):
         return "", text
-    return found[0], text[found.end() :]
+    while last + 1 < len(lines) and not lines[last + 1].strip():
+        last += 1
+    head = "".join(lines[: last + 1])
+    return head, text[len(head) :]

@@ -126,7 +126,7 @@ class Text:
 _SECRET_NAME = re.compile(
     r"(?i)(password|passwd|(?<![a-z])pwd|secret|token|api_?key|(access|private|encryption|signing)_?key|credential)(?!.*(_file|_path|_name|_url|_ttl|_length|_expiry|_id)$)"
 )
-_URL_LOGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@$]+:[^/\s:@$]+@")
+_URL_LOGIN = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^/\s:@$]+:[^/\s:@$]+@")
 _VERSIONED = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 
@@ -137,7 +137,7 @@ def is_plain_secret(name: str, value: Any) -> bool:
     text = str(value)
     if not text or text.startswith(("$", "{{", "<", "/")) or "${{" in text or re.search(r"\$\{\w", text):
         return False
-    return bool(_SECRET_NAME.search(name)) or bool(_URL_LOGIN.search(text))
+    return bool(_SECRET_NAME.search(name[:200])) or bool(_URL_LOGIN.search(text[:10_000]))
 
 
 def is_floating(image: str) -> bool:

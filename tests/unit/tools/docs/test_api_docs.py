@@ -168,3 +168,9 @@ def test_a_document_of_wrong_types_does_not_break_it(tmp_path):
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(BadInput, match="there is no file"):
         run(TOOL, tmp_path, path=str(tmp_path / "nowhere.yaml"))
+
+
+def test_code_cannot_be_ended_by_what_stands_in_it(tmp_path):
+    (tmp_path / "api.json").write_text(json.dumps({"openapi": "3.1.0", "info": {}, "paths": {"/`` <b> ``": {"get": {"operationId": "`` <script> ```"}}}}))
+    text = run(TOOL, tmp_path, path=str(tmp_path / "api.json")).text("API.md")
+    assert "```` `` <script> ``` ````" in text and "### GET ``` /`` <b> `` ```" in text

@@ -195,3 +195,8 @@ def test_bad_arguments_are_refused(bad, repository, git, tmp_path):
     git("tag", "v1.0.0")
     with pytest.raises(BadInput):
         run(TOOL, tmp_path, path=str(repository), **bad)
+
+
+def test_no_word_of_a_commit_becomes_markup():
+    entry = entry_of(Commit("a" * 40, (), "2024-01-01", "<img src=x>", "Add <b>bold</b> [link](x)", ""))
+    assert entry is not None and (entry.author, entry.told) == (r"\<img src=x>", r"Add \<b>bold\</b> \[link\](x)")

@@ -130,3 +130,8 @@ def test_a_folder_without_pages_has_a_clear_result(tmp_path):
 def test_what_is_not_a_folder_is_refused(name, site, tmp_path):
     with pytest.raises(BadInput):
         run(TOOL, tmp_path, path=str(site / name))
+
+
+def test_a_page_of_brackets_is_no_template_and_is_read_in_reasonable_time(site, tmp_path):
+    page(site, "{{" * 500_000 + "\n}}", "brackets.html")
+    assert broken(site, tmp_path) == []

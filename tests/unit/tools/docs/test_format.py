@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pulser.core.errors import BadInput
-from pulser.tools.builtin.docs.format import TOOL, apply
+from pulser.tools.builtin.docs.format import TOOL, apply, formatted
+from pulser.tools.builtin.docs.markdown_files import front_matter
 from tests.unit.tools.fake_call import FakeInstallation, run
 
 UNTIDY = "Title\n=====\n\n* one\n* two\n\n|a|b|\n|-|-|\n|1|2|\n"
@@ -89,3 +90,22 @@ def test_a_folder_without_markdown_has_a_clear_result(tmp_path):
 def test_bad_arguments_are_refused(bad, docs, tmp_path):
     with pytest.raises(BadInput):
         run(TOOL, tmp_path, **bad | {"path": str(docs / bad.get("path", "."))})
+
+
+@pytest.mark.parametrize(
+    ("text", "head"),
+    [
+        ("---\ntitle: x\n---\n\n# A\n", "---\ntitle: x\n---\n\n"),
+        ("---\r\ntitle: x\r\n...\r\nA", "---\r\ntitle: x\r\n...\r\n"),
+        ("+++\ntitle = 'x'\n+++\nA\n", "+++\ntitle = 'x'\n+++\n"),
+        ("---\nonly a rule\n---\n", ""),
+        ("---\r\n" + "title: x\r\n" * 20_000, ""),  # it never ends; a pattern would try two ways per line
+    ],
+)
+def test_front_matter_is_told_from_what_only_begins_like_it(text, head):
+    assert front_matter(text) == (head, text[len(head) :])
+
+
+def test_a_long_run_of_spaces_or_of_open_tags_is_formatted_in_reasonable_time():
+    assert formatted("```\n" + " " * 300_000 + "x\n```\n", {})[1] == ""
+    assert formatted("<p " * 100_000 + "\n", {})[1] == ""
