@@ -55,11 +55,11 @@ def load(url: str, staged: Path, load: Load) -> Json:
         ) from error
     except psycopg.errors.QueryCanceled as error:
         raise Permanent(f"the load took longer than {STATEMENT_MS // 1000} s and was rolled back", hint="Load it in parts.") from error
-    except psycopg.OperationalError as error:
-        raise Transient("the target's database does not answer, or ended the connection") from error
+    except psycopg.OperationalError:
+        raise Transient("the target's database does not answer, or ended the connection") from None  # psycopg's words name the host and the user
     except psycopg.ProgrammingError as error:
         if error.sqlstate is None:
-            raise OperatorError("the URL of the load target cannot be read", hint="postgresql://user@host:5432/database") from error
+            raise OperatorError("the URL of the load target cannot be read", hint="postgresql://user@host:5432/database") from None  # they hold the URL
         raise Permanent(f"the target refuses the load: {_said(error)}") from error
     except psycopg.Error as error:
         raise Permanent(f"the target refuses a row: {_said(error)}", hint="Compare the columns' types and constraints with schema.json.") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from time import monotonic
 
 from pulser.core.errors import Permanent, Transient
 from pulser.core.tool import Json
@@ -16,6 +17,7 @@ from pulser.tools.builtin.data.engine import quote
 from pulser.tools.builtin.data.load import LEDGER, Load, staged_rows
 
 BUSY_S = 10.0
+LOAD_S = 300.0
 MAGIC = b"SQLite format 3\0"
 TYPES = {
     "BIGINT": "INTEGER",
@@ -35,11 +37,18 @@ def load(path: Path, staged: Path, load: Load) -> Json:
     if path.exists() and path.stat().st_size and _magic(path) != MAGIC:
         raise Permanent(f"{path.name} is there and is not a SQLite database", hint="Name another file.")
     with closing(sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)) as link:
+        link.execute("PRAGMA trusted_schema = OFF")  # the table may have triggers that anybody wrote
+        end = monotonic() + LOAD_S
+        link.set_progress_handler(lambda: monotonic() > end, 1_000_000)
         try:
             link.execute("BEGIN IMMEDIATE")
             counts = _within(link, staged, load)
             link.execute("COMMIT")
         except sqlite3.OperationalError as error:
+            if str(error) == "interrupted":
+                raise Permanent(
+                    f"the load into {path.name} took longer than {LOAD_S:g} s and was rolled back", hint="Look at the table's triggers, or load it in parts."
+                ) from error
             if "locked" in str(error) or "busy" in str(error):
                 raise Transient(f"{path.name} is locked by another program") from error
             raise

@@ -81,6 +81,10 @@ def _ask(link: duckdb.DuckDBPyConnection, sql: str) -> None:
         link.execute(f"{PREFIX}{sql}\n) LIMIT {MAX_RESULT_ROWS + 1}")
     except (duckdb.InterruptException, duckdb.OutOfMemoryException):
         raise
+    except duckdb.TransactionException as error:
+        if "failed to pin block" in str(error):  # out of memory, met at the commit
+            raise duckdb.OutOfMemoryException(str(error)) from error
+        raise sql_problem(sql, str(error)) from error
     except duckdb.Error as error:
         raise sql_problem(sql, str(error)) from error
 

@@ -25,7 +25,8 @@ MAX_ROWS = 5_000_000
 MAX_COLUMNS = 500
 LINE = "_pulser_line"
 RAW = "_pulser_raw"
-NULL = "\\N"
+NULL = "\x01missing\x01"
+"""A missing value in the staged file: nothing that a file of people's data holds as a value, as it may hold \\\\N."""
 Row = tuple[int, list[str | None], str]
 
 READING: dict[str, Any] = {

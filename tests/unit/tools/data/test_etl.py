@@ -15,6 +15,7 @@ import pytest
 
 from pulser.app import samples
 from pulser.core.errors import BadInput, OperatorError, Permanent, Transient, UnknownName
+from pulser.tools.builtin.data import load_sqlite
 from pulser.tools.builtin.data.etl import TOOL, apply
 from tests.unit.tools.fake_call import FakeInstallation, Made, run
 
@@ -328,3 +329,16 @@ def test_a_key_that_is_not_there_offers_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(UnknownName) as caught:
         stage(tmp_path, PEOPLE, {"kind": "sqlite", "table": "t"}, key=["nam"])
     assert "'name'" in caught.value.hint
+
+
+def test_a_trigger_without_end_is_given_up_and_nothing_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_sqlite, "LOAD_S", 0.05)
+    path = tmp_path / "t.sqlite"
+    endless = "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r) SELECT count(*) FROM r"
+    with closing(sqlite3.connect(path)) as link, link:
+        link.execute("CREATE TABLE p (id INTEGER PRIMARY KEY, name TEXT, balance TEXT, born TEXT)")
+        link.execute(f"CREATE TRIGGER t AFTER INSERT ON p BEGIN UPDATE p SET name = ({endless}); END")
+    with pytest.raises(Permanent, match="was rolled back"):
+        load(tmp_path, PEOPLE, {"kind": "sqlite", "table": "p", "path": str(path)}, FakeInstallation((tmp_path,)), key=["id"])
+    with closing(sqlite3.connect(path)) as link:
+        assert link.execute("SELECT count(*) FROM p").fetchone() == (0,)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pulser.core.errors import BadInput
+from pulser.tools.builtin.data import sqlite_records
 from pulser.tools.builtin.data.engine import connect
 from pulser.tools.builtin.data.read import Loaded, read_table
 
@@ -189,3 +190,23 @@ def test_a_parquet_file_keeps_its_types(tmp_path: Path) -> None:
         link.execute(f"COPY (SELECT CAST(1.10 AS DECIMAL(10,2)) AS d, [1, 2] AS l, CAST('nan' AS DOUBLE) AS f) TO '{tmp_path}/p.parquet'")
     loaded, _ = read(tmp_path, "p.parquet", (tmp_path / "p.parquet").read_bytes())
     assert types(loaded) == {"d": "DECIMAL(10,2)", "l": "INTEGER[]", "f": "DOUBLE"}
+
+
+def test_a_view_without_end_is_given_up_and_a_huge_value_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_records, "STEPS_PER_ROW", 3_000_000)
+    endless = "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r) SELECT x FROM r"
+    huge = "SELECT zeroblob(20000000) AS x"
+    for view, said in ((f"{endless} WHERE x < 0", "steps to its next row"), (f"{endless} LIMIT 2", ""), (huge, "more than 16,777,216")):
+        path = tmp_path / "v.sqlite"
+        path.unlink(missing_ok=True)
+        with closing(sqlite3.connect(path)) as link, link:
+            link.execute(f"CREATE VIEW v AS {view}")
+        if not said:
+            assert read(tmp_path, "v.sqlite", path.read_bytes())[1] == [("1",), ("2",)]
+            continue
+        with pytest.raises(BadInput, match=said):
+            read(tmp_path, "v.sqlite", path.read_bytes())
+
+
+def test_a_backslash_n_is_a_text_like_others(tmp_path: Path) -> None:
+    assert read(tmp_path, "n.csv", "a,b\n\\N,1\n,2\n")[1] == [("\\N", "1"), (None, "2")]
