@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pulser.core.errors import BadInput, Permanent
+from pulser.tools.paths import opened
 
 LIMIT_BYTES = 64 * 1024 * 1024
 _INDEX = re.compile(r"index ([0-9a-f]{40})\.\.([0-9a-f]{40})")
@@ -208,14 +209,12 @@ def _changed(name: str) -> Permanent:
 
 @contextmanager
 def _opened_root(root: Path) -> Iterator[int]:
+    """``root`` without a link at any step: the folders above it may be others' to rename."""
     try:
-        folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with opened(Path("/"), str(root.absolute())[1:], os.O_RDONLY | os.O_DIRECTORY) as folder:
+            yield folder
     except OSError as error:
-        raise Permanent(f"{root} cannot be opened as a folder: {error.strerror}") from None
-    try:
-        yield folder
-    finally:
-        os.close(folder)
+        raise Permanent(f"{root} cannot be opened as a folder: {error.strerror}", hint="Links are not followed.") from None
 
 
 @contextmanager

@@ -94,3 +94,16 @@ def test_another_form_of_patch_is_refused(tmp_path, broken):
     whole = make_patch([Change("x", "a\nb\nc\n", "a\nB\nc\n")])
     with pytest.raises(BadInput):
         apply_patch(whole[:-6] if broken == "cut" else broken, tmp_path)
+
+
+def test_a_folder_reached_through_a_link_is_not_changed(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.md").write_text("x\n")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "deep").mkdir()
+    (tmp_path / "real" / "deep" / "a.md").write_text("x\n")
+    patch = make_patch([Change("a.md", "x\n", "y\n")])
+    for root in (tmp_path / "link", tmp_path / "link" / "deep"):
+        with pytest.raises(Permanent):
+            apply_patch(patch, root)
+    assert (tmp_path / "real" / "a.md").read_text() == (tmp_path / "real" / "deep" / "a.md").read_text() == "x\n"
