@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-_LOGIN = re.compile(r"(?P<before>[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+@")
+_LOGIN = re.compile(r"(?P<before>[a-z][a-z0-9+.-]{0,30}://[^\s/:@]*:)[^\s/@]+@")
 _NAMED = re.compile(
     r"(?i)\b([\w-]{0,40}(?:password|passwd|secret|token|api[_-]?key|authorization|credential)s?[\"']?\s*[=:]\s*[\"']?)(?:bearer\s+|basic\s+)?[^\s\"',;&]{3,}"
 )

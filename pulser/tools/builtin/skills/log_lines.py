@@ -125,11 +125,16 @@ def _of_json(line: str, source: str) -> Failure | None:
         message = f"{message}: {error.strip().splitlines()[-1]}"
     at = entry.get("timestamp") or entry.get("time") or entry.get("ts") or entry.get("at") or entry.get("@timestamp")
     return Failure(
-        str(message)[:4000],
+        _text(message, 4000),
         at=moment(at),
         source=source,
-        code=str(inner.get("code") or inner.get("type") or entry.get("code") or "")[:80],
-        agent=str(entry.get("agent") or "")[:80],
-        task_type=str(entry.get("task_type") or "")[:80],
-        task_id=str(entry.get("task_id") or "")[:80],
+        code=_text(inner.get("code") or inner.get("type") or entry.get("code")),
+        agent=_text(entry.get("agent")),
+        task_type=_text(entry.get("task_type")),
+        task_id=_text(entry.get("task_id")),
     )
+
+
+def _text(value: Any, limit: int = 80) -> str:
+    """The beginning of ``value`` as text that can be written: JSON may hold halves of surrogate pairs."""
+    return str(value or "")[:limit].encode("utf-8", "replace").decode()

@@ -269,3 +269,10 @@ def test_a_long_log_is_read_in_reasonable_time(tmp_path: Path) -> None:
     found = clusters(list(failures_in(tmp_path / "big.log")))
     assert len(found) == 1 and found[0].count == 20_000
     assert time.process_time() - began < 5
+
+
+def test_half_a_surrogate_pair_in_a_log_of_json_does_not_stop_the_mining(tmp_path):
+    (tmp_path / "a.log").write_text('{"level":"error","message":"bad \\ud800 name"}\n{"level":"error","message":"fine \\ud83d\\ude00 name"}\n')
+    found = run(TOOL, tmp_path, logs=[str(tmp_path / "a.log")]).json("clusters.json")["clusters"]
+    texts = [example["message"] for cluster in found for example in cluster["examples"]]
+    assert texts == ["bad ? name", "fine 😀 name"]
