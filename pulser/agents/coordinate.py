@@ -7,11 +7,14 @@ stops only what depends on it. A step may use another's file: ``"step:<name>/<ar
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 from pulser.core.errors import BadInput, Permanent
 from pulser.core.ids import with_hash
 
+RESULT_BYTES = 1_000_000
+"""The results of all steps together, as the joined result repeats them; what is longer stands in the steps' own tasks."""
 ARGUMENTS: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
@@ -21,6 +24,7 @@ ARGUMENTS: dict[str, Any] = {
             "type": "array",
             "minItems": 1,
             "maxItems": 200,
+            "description": "What is to be done, in any order; depends_on and step:<name>/<artifact> say what waits for what.",
             "items": {
                 "type": "object",
                 "additionalProperties": False,
@@ -28,14 +32,17 @@ ARGUMENTS: dict[str, Any] = {
                 "properties": {
                     "name": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": "^[A-Za-z0-9_.-]+$", "description": "Its name among the steps."},
                     "task_type": {"type": "string", "description": "A task type, or auto."},
-                    "agent": {"type": "string"},
-                    "title": {"type": "string", "maxLength": 200},
-                    "description": {"type": "string", "maxLength": 20000},
-                    "payload": {"type": "object"},
+                    "agent": {"type": "string", "description": "Who does it; by the task type if not given."},
+                    "title": {"type": "string", "maxLength": 200, "description": "For people; the step's name if not given."},
+                    "description": {"type": "string", "maxLength": 20000, "description": "The task in words; auto routes by it."},
+                    "payload": {
+                        "type": "object",
+                        "description": "As of a task of its own; step:<name>/<artifact> in place of a path stands for another step's file.",
+                    },
                     "depends_on": {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "description": "Names of steps that must succeed first."},
-                    "priority": {"enum": ["critical", "high", "medium", "low"]},
-                    "time_limit_s": {"type": "number", "exclusiveMinimum": 0},
-                    "max_retries": {"type": "integer", "minimum": 0},
+                    "priority": {"enum": ["critical", "high", "medium", "low"], "description": "medium if not given."},
+                    "time_limit_s": {"type": "number", "exclusiveMinimum": 0, "description": "The agent's own if not given."},
+                    "max_retries": {"type": "integer", "minimum": 0, "description": "The agent's own if not given."},
                 },
             },
         },
@@ -89,9 +96,17 @@ def _with_files(value: Any, ids: dict[str, str], needed: set[str], step: str) ->
     return value
 
 
+def _within(result: Any, limit: int) -> Any:
+    """``result``, or its summary where it is longer than its share."""
+    if not isinstance(result, dict) or len(json.dumps(result)) <= limit:
+        return result
+    return {"summary": str(result.get("summary", ""))[:1000], "note": f"The rest, of more than {limit:,} characters, is in the step's own task."}
+
+
 def join(args: dict[str, Any], children: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """One result of what the steps (``children`` by name) brought; :class:`Permanent`, with that result, if a step failed and that is not allowed."""
     steps = []
+    share = RESULT_BYTES // len(args["steps"])
     for step in args["steps"]:
         child = children.get(step["name"])
         if child is None:
@@ -102,7 +117,7 @@ def join(args: dict[str, Any], children: dict[str, dict[str, Any]]) -> dict[str,
                 "task_id": child["task_id"],
                 "agent": child["assigned_agent"],
                 "stage": child["stage"],
-                "result": child["result"],
+                "result": _within(child["result"], share),
                 "error": child["error"],
                 "artifacts": child["artifacts"],
             }
