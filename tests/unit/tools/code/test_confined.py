@@ -3,47 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import subprocess
 from importlib.resources import as_file, files
 from pathlib import Path
 
 import pytest
 
-from pulser.tools.call import Context, Result, apply, call
-from pulser.tools.paths import Root
-from tests.unit.tools.fake_call import FakeInstallation
-
-
-class Kept:
-    """Files by content, in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-
-    def path_of(self, reference: str) -> Path:
-        return self.folder / reference.removeprefix("file:")
-
-    def put(self, path: Path) -> tuple[str, int]:
-        content = path.read_bytes()
-        name = hashlib.sha256(content).hexdigest()
-        (self.folder / name).write_bytes(content)
-        return name, len(content)
+from pulser.tools.call import Context, apply
+from tests.unit.tools.confined import door_to, made
 
 
 @pytest.fixture
 def door(tmp_path: Path) -> Context:
-    (tmp_path / "root").mkdir()
-    (tmp_path / "root" / ".data").mkdir()
-    return Context(
-        company_id="c", task_id="tsk_1", attempt=1, scratch_dir=tmp_path / "scratch", data_dir=tmp_path / "root" / ".data",
-        files=Kept(tmp_path / "kept"), installation=FakeInstallation((tmp_path / "root",)), roots=(Root(tmp_path / "root", writable=True),),
-    )  # fmt: skip
-
-
-def made(context: Context, name: str, **args: object) -> Result:
-    return asyncio.run(call(name, args, context))
+    return door_to(tmp_path)
 
 
 def test_the_sample_project_is_tested(door, tmp_path):

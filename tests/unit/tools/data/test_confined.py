@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,49 +11,18 @@ import pytest
 
 from pulser.app import samples
 from pulser.core.errors import BadInput
-from pulser.tools.call import Context, Result, apply, call
-from pulser.tools.paths import Root
-from tests.unit.tools.fake_call import FakeInstallation
+from pulser.tools.call import Context, apply, call
+from tests.unit.tools.confined import door_to, made
 
 duckdb = pytest.importorskip("duckdb")
 SAMPLES = Path(samples.__path__[0]) / "data"
 
 
-class Kept:
-    """Files by content, in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-
-    def path_of(self, reference: str) -> Path:
-        return self.folder / reference.removeprefix("file:")
-
-    def put(self, path: Path) -> tuple[str, int]:
-        content = path.read_bytes()
-        name = hashlib.sha256(content).hexdigest()
-        (self.folder / name).write_bytes(content)
-        return name, len(content)
-
-
 @pytest.fixture
 def door(tmp_path: Path) -> Context:
-    root = tmp_path / "root"
-    shutil.copytree(SAMPLES, root)
-    return Context(
-        company_id="c",
-        task_id="tsk_1",
-        attempt=1,
-        scratch_dir=tmp_path / "scratch",
-        data_dir=None,
-        files=Kept(tmp_path / "kept"),
-        installation=FakeInstallation((root,)),
-        roots=(Root(root, writable=True),),
-    )
-
-
-def made(context: Context, name: str, **args: object) -> Result:
-    return asyncio.run(call(name, args, context))
+    door = door_to(tmp_path)
+    shutil.copytree(SAMPLES, tmp_path / "root", dirs_exist_ok=True)
+    return door
 
 
 def test_a_profile_is_made(door: Context) -> None:
@@ -92,7 +60,9 @@ def test_a_load_takes_effect_once_also_when_it_is_applied_after_a_look(door: Con
     second = asyncio.run(apply("data.etl", args, staged.result, staged.artifacts, door))
     assert (first["inserted"], second["inserted"], second["unchanged"]) == (335, 0, 335)
     assert duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/root/new.parquet'").fetchall() == [(335,)]
-    assert sorted(path.name for path in (tmp_path / "root").iterdir()) == ["README.md", "islands.csv", "new.parquet", "penguins.csv", "penguins_dirty.csv"]
+    assert sorted(path.name for path in (tmp_path / "root").iterdir()) == [
+        ".data", "README.md", "islands.csv", "new.parquet", "penguins.csv", "penguins_dirty.csv",
+    ]  # fmt: skip
 
 
 def test_a_file_without_a_place_becomes_an_artifact(door: Context) -> None:

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 from pathlib import Path
 
 import pytest
 
 from pulser.core.errors import BadInput
-from pulser.tools.call import Context, Result, call
-from pulser.tools.paths import Root
+from pulser.tools.call import Context
+from tests.unit.tools.confined import door_to, made
 from tests.unit.tools.fake_call import FakeInstallation
-
-
-class Kept:
-    """Files by content, in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-
-    def path_of(self, reference: str) -> Path:
-        return self.folder / reference.removeprefix("file:")
-
-    def put(self, path: Path) -> tuple[str, int]:
-        content = path.read_bytes()
-        name = hashlib.sha256(content).hexdigest()
-        (self.folder / name).write_bytes(content)
-        return name, len(content)
-
 
 FAILURES = [
     {
@@ -46,21 +26,7 @@ FAILURES = [
 
 @pytest.fixture
 def door(tmp_path: Path) -> Context:
-    (tmp_path / "root" / ".data").mkdir(parents=True)
-    return Context(
-        company_id="c",
-        task_id="tsk_1",
-        attempt=1,
-        scratch_dir=tmp_path / "scratch",
-        data_dir=tmp_path / "root" / ".data",
-        files=Kept(tmp_path / "kept"),
-        installation=FakeInstallation(known_failures=FAILURES),
-        roots=(Root(tmp_path / "root"),),
-    )
-
-
-def made(context: Context, name: str, **args: object) -> Result:
-    return asyncio.run(call(name, args, context))
+    return door_to(tmp_path, FakeInstallation(known_failures=FAILURES))
 
 
 def test_a_folder_that_holds_pulsers_data_is_validated_around_it(door: Context, tmp_path: Path) -> None:
