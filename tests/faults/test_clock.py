@@ -47,14 +47,14 @@ def test_a_worker_that_started_an_hour_off_takes_over_from_a_killed_one_in_time(
     rate = tmp_path / "faketime"
     rate.write_text(f"{jump}\n")
     straight = place.worker()
-    place.submit(10, sleep_ms=3000)
-    place.wait(lambda: place.lines())
     place.worker(extra=faked(rate))
+    place.submit(30, sleep_ms=1000)
+    place.wait(lambda: any(pid == straight.pid for _, _, pid in place.lines()))
     place.kill(straight)
-    took = place.wait(lambda: place.done() == 10, 2 * LEASE_S + 3 + START_S)
-    counts = place.check(10)
+    took = place.wait(lambda: place.done() == 30, 2 * LEASE_S + 3 + START_S)
+    counts = place.check(30)
     assert counts["reclaimed"] >= 1
-    say(f"takeover with wall clock {jump} ({'postgres' if place.url else 'sqlite'})", tasks=10, reclaimed=counts["reclaimed"], took_s=f"{took:.2f}")
+    say(f"takeover with wall clock {jump} ({'postgres' if place.url else 'sqlite'})", tasks=30, reclaimed=counts["reclaimed"], took_s=f"{took:.2f}")
 
 
 def test_the_library_really_bends_the_wall_clock(tmp_path: Path) -> None:
