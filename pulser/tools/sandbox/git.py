@@ -36,16 +36,25 @@ def lay_out(repository: str, revision: str, to: str, pointer: str) -> None:
     inner = os.path.join(repository, ".git")
     folder = inner if os.path.isdir(inner) else repository
     os.makedirs(to)
-    environment = {**os.environ, "GIT_DIR": folder, "GIT_WORK_TREE": to, "GIT_INDEX_FILE": to + ".index"}  # noqa: TID251 - the child's own, which is empty but for what it needs
+    own = os.environ  # noqa: TID251 - the child's own, which is empty but for what it needs
+    environment = {**own, "GIT_DIR": folder, "GIT_WORK_TREE": to, "GIT_INDEX_FILE": to + ".index"}
     tree = _git(environment, to, "rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{tree}")
     if tree.returncode != 0:
         said = tree.stderr.decode("utf-8", "replace").strip()[:300]
         detail = f"{repository} has no revision {revision!r}" if not said else f"{repository} cannot be read as a git repository: {said}"
         raise BadInput(detail, hint="Name a branch, a tag or a commit of a repository under the roots.", errors=[{"pointer": pointer, "detail": detail}])
+    plain = _without_filters(environment, to)
     for arguments in (("read-tree", tree.stdout.decode().strip()), ("checkout-index", "--all", "--quiet", "--force")):
-        done = _git(environment, to, *arguments)
+        done = _git(environment, to, *plain, *arguments)
         if done.returncode != 0:
             raise Permanent(f"git {arguments[0]} failed: {done.stderr.decode('utf-8', 'replace').strip()[-300:]}")
+
+
+def _without_filters(environment: dict[str, str], folder: str) -> list[str]:
+    """Options that switch the repository's own filters off: files are laid out as they were committed, and a filter that is not here fails nothing."""
+    known = _git(environment, folder, "config", "--name-only", "-z", "--get-regexp", r"^filter\.").stdout.decode("utf-8", "surrogateescape")
+    names = [name for name in dict.fromkeys(known.split("\0")) if name and "=" not in name]
+    return [word for name in names for word in ("-c", name + ("=false" if name.endswith(".required") else "="))]
 
 
 def _git(environment: dict[str, str], folder: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
