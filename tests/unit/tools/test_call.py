@@ -147,7 +147,8 @@ def repository(folder: Path) -> Path:
     git(folder, "commit", "-am", "second")
     mark = folder.parent / "evil-ran"
     for key, value in {
-        "filter.evil.smudge": "tr a-z A-Z", "filter.evil.process": f"touch {mark}", "filter.evil.required": "true", "core.fsmonitor": f"touch {mark}", "core.hooksPath": str(folder / "hooks"), "core.pager": f"touch {mark}",
+        "filter.evil.smudge": "tr a-z A-Z", "filter.evil.process": f"touch {mark}", "filter.evil.required": "true",
+        "core.fsmonitor": f"touch {mark}", "core.hooksPath": str(folder / "hooks"), "core.pager": f"touch {mark}",
         "extensions.partialClone": "origin", "remote.origin.url": f"ext::sh -c touch% {mark}", "remote.origin.promisor": "true",
     }.items():  # fmt: skip
         git(folder, "config", key, value)
