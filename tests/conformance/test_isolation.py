@@ -63,6 +63,7 @@ async def test_a_second_company_sees_no_row_of_the_first_through_any_function_th
     assert await ours(tasks.page, tasks.Filter(text="secret"), 50, None) == []
     assert await ours(tasks.page, tasks.Filter(parent_id=there["parent"]), 50, None) == []
     assert await ours(tasks.children, there["parent"]) == []
+    assert await ours(tasks.child_ids, there["parent"]) == []
     assert await ours(tasks.counts) == {}
     assert await ours(tasks.artifacts_of, there["parent"]) == []
     assert await ours(views.counts) == {"stages": {}, "agents": {}}
@@ -89,10 +90,10 @@ async def test_reading_functions_of_the_store_and_the_board_are_all_covered_here
             if fn.__module__ == module.__name__ and not name.startswith("_") and next(iter(inspect.signature(fn).parameters), "") == "tx":
                 named.add(f"{module.__name__.rsplit('.', 1)[1]}.{name}")
     covered = {
-        "tasks.one", "tasks.page", "tasks.children", "tasks.counts", "tasks.artifacts_of", "blobs.info", "blobs.artifact_digest", "dependencies.of",
+        "tasks.one", "tasks.page", "tasks.children", "tasks.child_ids", "tasks.counts", "tasks.artifacts_of", "blobs.info", "blobs.artifact_digest", "dependencies.of",
         "dependencies.waiting_for", "views.task", "views.status", "views.page", "views.counts", "views.agents",
     }  # fmt: skip
-    writing = {"tasks.insert_rows", "tasks.put", "tasks.put_artifacts", "dependencies.hold", "dependencies.add", "dependencies.ended"}
+    writing = {"tasks.insert_rows", "tasks.put", "tasks.put_artifacts", "dependencies.hold", "dependencies.add", "dependencies.ended", "dependencies.reopen"}
     engine = {"views.queue_depths"}
     assert named - covered - writing - engine == set()
 
