@@ -130,6 +130,14 @@ def after(tx: Tx, cursor: str, limit: int, wanted: Wanted = Wanted(), *, company
     return [as_json(row) for row in tx.execute(statement)]
 
 
+def brief(tx: Tx, cursor: str, limit: int, kinds: tuple[str, ...]) -> tuple[list[tuple[str, dict[str, Any], dict[str, Any]]], str]:
+    """Up to ``limit`` events of these kinds after ``cursor``, of all companies, as ``(event, details, after)``; and the cursor after them."""
+    statement = _visible(tx, select(e.xid, e.seq, e.event, e.details, e.after)).where(e.event.in_(kinds), _place(tx) > _at(tx, *parse_cursor(cursor)))
+    rows = tx.execute(statement.order_by(*_oldest(tx)).limit(limit)).all()
+    found = [(row.event, row.details or {}, row.after or {}) for row in rows]
+    return found, cursor_of(rows[-1].xid, rows[-1].seq) if rows else cursor
+
+
 def before(tx: Tx, cursor: str | None, limit: int, wanted: Wanted) -> list[dict[str, Any]]:
     """Up to ``limit`` events before ``cursor``, newest first."""
     statement = _visible(tx, _filtered(wanted)).where(e.company_id == COMPANY).order_by(*_newest(tx)).limit(limit)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import msgspec
@@ -52,8 +52,9 @@ class Follower:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._listeners: set[Listener] = set()
-        self._watchers: list[Any] = []
+        self._watchers: list[tuple[Callable[[str, dict[str, Any], dict[str, Any]], None], tuple[str, ...]]] = []
         self._grown = asyncio.Event()
+        self._arrived = asyncio.Event()  # a listener
         self._task: asyncio.Task[None] | None = None
         self.closed = False
 
@@ -77,19 +78,22 @@ class Follower:
         if self._task is not None:
             self._task.cancel()
 
-    def watch(self, watcher: Any) -> None:
-        """Call ``watcher(event)`` for every event of all companies (metrics)."""
-        self._watchers.append(watcher)
+    def watch(self, watcher: Callable[[str, dict[str, Any], dict[str, Any]], None], kinds: tuple[str, ...]) -> None:
+        """Call ``watcher(event, details, after)`` for every event of these kinds, of all companies (metrics); at the latest half a second after it."""
+        self._watchers.append((watcher, kinds))
 
     async def _follow(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._grown.wait(), POLL_S)
+            if self._listeners:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._grown.wait(), POLL_S)
+            else:  # nobody is in a hurry: read what is counted, a few columns of it, twice a second
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._arrived.wait(), POLL_S)
             self._grown.clear()
-            if not self._listeners and not self._watchers:
-                continue
+            self._arrived.clear()
             try:
-                while await self._page() == PAGE:
+                while await (self._page() if self._listeners else self._count()) == PAGE:
                     await asyncio.sleep(0)
             except PulserError as error:
                 log.error("could not read the log", error=error.detail)
@@ -98,8 +102,7 @@ class Follower:
     async def _page(self) -> int:
         events = await self._store.read(feed.after, self._at, PAGE, scope="engine")
         for event in events:
-            for watcher in self._watchers:
-                watcher(event)
+            self._tell_watchers(event["event"], event["details"], event["after"] or {})
             frame: bytes | None = None
             for listener in self._listeners:
                 if listener.company == event["company_id"] and listener.wanted.matches(event):
@@ -109,10 +112,25 @@ class Follower:
             self._at = events[-1]["cursor"]
         return len(events)
 
+    async def _count(self) -> int:
+        kinds = tuple({kind for _, wanted in self._watchers for kind in wanted})
+        if not kinds:
+            return 0
+        rows, self._at = await self._store.read(feed.brief, self._at, PAGE, kinds, scope="engine")
+        for event, details, after in rows:
+            self._tell_watchers(event, details, after)
+        return len(rows)
+
+    def _tell_watchers(self, event: str, details: dict[str, Any], after: dict[str, Any]) -> None:
+        for watcher, kinds in self._watchers:
+            if event in kinds:
+                watcher(event, details, after)
+
     async def stream(self, company: str, cursor: str | None, wanted: feed.Wanted, keep_alive_s: float = 15.0) -> AsyncGenerator[bytes, None]:
         """Frames of server-sent events after ``cursor`` (from now on if None), without gap or double; a comment when nothing happens."""
         listener = Listener(company, wanted)
         self._listeners.add(listener)
+        self._arrived.set()
         try:
             after = cursor if cursor is not None else await self._store.read(feed.head, scope="engine")
             yield b": connected\n\n"

@@ -18,12 +18,14 @@ INSTANCES = Gauge("pulser_agent_instances", "Live instances", ["agent"])
 HEALTH = Gauge("pulser_agent_health", "1 if an available instance lives, else 0", ["agent"])
 
 
-def count(event: dict[str, Any]) -> None:
+COUNTED = ("task_submitted", "executor_succeeded", "task_failed", "task_retried", "lease_reclaimed")
+
+
+def count(kind: str, details: dict[str, Any], after: dict[str, Any]) -> None:
     """Count one event of the log."""
-    kind, details = event["event"], event["details"]
     if kind == "task_submitted":
         TASKS.labels(details.get("task_type", ""), details.get("priority", "")).inc()
-    elif kind == "executor_succeeded" and event["after"] == {"stage": "done"}:
+    elif kind == "executor_succeeded" and after == {"stage": "done"}:
         COMPLETED.labels(details.get("agent", "")).inc()
     elif kind == "task_failed":
         FAILED.labels(details.get("agent", "")).inc()

@@ -127,7 +127,7 @@ async def measure(run: Run, tasks: int, samples: int, *, follow: bool = False) -
     """
     found: dict[str, float] = {}
     follower = Follower(run.parts.store)
-    follower.watch(metrics.count)
+    follower.watch(metrics.count, metrics.COUNTED)
     if follow:
         await follower.start()
     ones = tasks // 2
