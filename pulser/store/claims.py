@@ -18,37 +18,36 @@ from pulser.store.tx import Tx
 
 Agents = frozenset[str] | None  # None: all
 
-_CLOSED = """SELECT company_id, agent FROM agent_pauses UNION ALL SELECT '', agent FROM instances WHERE worker_id = {p} AND NOT available"""
+_CLOSED = """SELECT company_id, agent FROM agent_pauses UNION ALL SELECT '', agent FROM instances WHERE worker_id = ? AND NOT available"""
 
-_CLAIM = """UPDATE task_queue SET stage = CASE stage WHEN 'approved' THEN 'merging' ELSE 'in_progress' END, ready = {false}, token = token + 1,
- attempt = attempt + 1, version = version + 2, worker_id = {worker}, lease_expires_at = {expires}, claimed_at = {now}, updated_at = {now}, available_at = NULL
- WHERE {which}
- RETURNING company_id, task_id, token, stage, task_type, action, assigned_agent, payload, attempt, retry_count, max_retries, time_limit_s, review,
- version, generation, parent_id, requester, result, attempts, created_at"""
-_CLAIM_SQLITE = _CLAIM.format(false="0", worker="?1", expires="?2", now="?3", which="rowid IN (SELECT value FROM json_each(?4))")
+_CLAIM = """UPDATE task_queue t SET stage = CASE t.stage WHEN 'approved' THEN 'merging' ELSE 'in_progress' END, ready = {false}, token = t.token + 1,
+ attempt = t.attempt + 1, version = t.version + 2, worker_id = {worker}, lease_expires_at = {expires}, claimed_at = {now}, updated_at = {now},
+ available_at = NULL
+ {which}
+ RETURNING {t}company_id, {t}task_id, {t}token, {t}stage, {t}task_type, {t}action, {t}assigned_agent, {t}payload, {t}attempt, {t}retry_count, {t}max_retries,
+ {t}time_limit_s, {t}review, {t}version, {t}generation, {t}parent_id, {t}requester, {t}result, {t}attempts, {t}created_at"""
+_CLAIM_SQLITE = _CLAIM.replace("task_queue t", "task_queue AS t").format(
+    false="0", worker="?1", expires="?2", now="?3", which="WHERE rowid IN (SELECT value FROM json_each(?4))", t=""
+)
 _CLAIM_POSTGRES = _CLAIM.format(
     false="false",
     worker="%(worker)s",
     expires="%(expires)s",
     now="%(now)s",
-    which="(company_id, task_id) IN (SELECT * FROM unnest(%(companies)s::text[], %(tasks)s::text[]))",
+    which="FROM picked p WHERE t.company_id = p.company_id AND t.task_id = p.task_id",
+    t="t.",
 )
 
 
 def claim(tx: Tx, worker_id: str, agents: Agents, limit: int, lease_s: float, *, critical: bool = False) -> list[Claimed]:
-    """Lease up to ``limit`` tasks to ``worker_id`` in one statement; with ``critical`` only such. The caller writes the events."""
-    dialect: Any = sqlite if tx.sqlite else postgres
-    closed = {(company, agent) for company, agent in tx.raw(_CLOSED.format(p="?" if tx.sqlite else "%s"), (worker_id,), "agent_pauses", "instances")}
-    keys = dialect.candidates(tx, agents, closed, limit, critical=critical)
-    if not keys:
-        return []
+    """Lease up to ``limit`` tasks to ``worker_id``; with ``critical`` only such. The caller writes the events."""
     expires = tx.time(tx.now + timedelta(seconds=lease_s))
     if tx.sqlite:
-        rows = tx.raw(_CLAIM_SQLITE, (worker_id, expires, tx.now_value, json.dumps(keys)), "task_queue")
+        closed = {(company, agent) for company, agent in tx.raw(_CLOSED, (worker_id,), "agent_pauses", "instances")}
+        keys = sqlite.candidates(tx, agents, closed, limit, critical=critical)
+        rows = tx.raw(_CLAIM_SQLITE, (worker_id, expires, tx.now_value, json.dumps(keys)), "task_queue") if keys else []
     else:
-        companies, tasks = zip(*keys, strict=True)
-        parameters = {"worker": worker_id, "expires": expires, "now": tx.now_value, "companies": list(companies), "tasks": list(tasks)}
-        rows = list(tx.cursor.execute(_CLAIM_POSTGRES, parameters, prepare=True).fetchall())
+        rows = postgres.claim(tx, worker_id, agents, limit, expires, _CLAIM_POSTGRES, critical=critical)
     document = tx.document
     return [
         Claimed(

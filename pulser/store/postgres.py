@@ -91,28 +91,55 @@ def translate(error: BaseException) -> BaseException:
     return error
 
 
-_CANDIDATES = """
-WITH RECURSIVE lanes AS (
-  (SELECT company_id, assigned_agent FROM task_queue WHERE ready{critical} ORDER BY company_id, assigned_agent LIMIT 1)
+_CLAIM = """
+WITH RECURSIVE closed AS MATERIALIZED (
+  SELECT company_id, agent FROM agent_pauses UNION ALL SELECT '', agent FROM instances WHERE worker_id = %(worker)s AND NOT available
+), lanes AS (
+  (SELECT company_id, assigned_agent, rank_at FROM task_queue WHERE ready{critical} ORDER BY company_id, assigned_agent, rank_at LIMIT 1)
   UNION ALL
-  SELECT n.company_id, n.assigned_agent FROM lanes l CROSS JOIN LATERAL (
-    SELECT company_id, assigned_agent FROM task_queue
-    WHERE ready{critical} AND (company_id, assigned_agent) > (l.company_id, l.assigned_agent) ORDER BY company_id, assigned_agent LIMIT 1) n
-), picked AS (
-  SELECT t.company_id, t.task_id, t.rank_at, row_number() OVER (PARTITION BY l.company_id ORDER BY t.rank_at) AS turn
-  FROM lanes l CROSS JOIN LATERAL (
+  SELECT n.company_id, n.assigned_agent, n.rank_at FROM lanes l CROSS JOIN LATERAL (
+    SELECT company_id, assigned_agent, rank_at FROM task_queue
+    WHERE ready{critical} AND (company_id, assigned_agent) > (l.company_id, l.assigned_agent) ORDER BY company_id, assigned_agent, rank_at LIMIT 1) n
+), open AS MATERIALIZED (
+  SELECT * FROM lanes l WHERE (%(agents)s::text[] IS NULL OR l.assigned_agent = ANY (%(agents)s::text[]))
+    AND NOT EXISTS (SELECT FROM closed c WHERE c.company_id IN ('', l.company_id) AND c.agent = l.assigned_agent)
+), running AS MATERIALIZED (
+  SELECT company_id, count(*) AS tasks FROM task_queue
+  WHERE lease_expires_at IS NOT NULL AND (SELECT min(company_id) < max(company_id) FROM open) GROUP BY company_id
+), next AS MATERIALIZED (
+  SELECT o.company_id, coalesce(max(r.tasks), 0) AS tasks FROM open o LEFT JOIN running r USING (company_id)
+  GROUP BY o.company_id ORDER BY 2, min(o.rank_at) LIMIT %(depth)s
+), seen AS MATERIALIZED (
+  SELECT t.company_id, t.task_id, t.rank_at, n.tasks + row_number() OVER (PARTITION BY n.company_id ORDER BY t.rank_at) AS turn
+  FROM next n JOIN open o USING (company_id) CROSS JOIN LATERAL (
     SELECT company_id, task_id, rank_at FROM task_queue q
-    WHERE ready{critical} AND q.company_id = l.company_id AND q.assigned_agent = l.assigned_agent
-    ORDER BY rank_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED) t
-  WHERE (%(agents)s::text[] IS NULL OR l.assigned_agent = ANY (%(agents)s::text[]))
-    AND (l.company_id || '/' || l.assigned_agent) <> ALL (%(closed)s::text[]) AND ('/' || l.assigned_agent) <> ALL (%(closed)s::text[])
+    WHERE ready{critical} AND q.company_id = o.company_id AND q.assigned_agent = o.assigned_agent ORDER BY rank_at LIMIT %(depth)s) t
+  ORDER BY turn, rank_at LIMIT %(depth)s
+), picked AS MATERIALIZED (
+  SELECT t.company_id, t.task_id FROM seen s JOIN task_queue t USING (company_id, task_id)
+  WHERE t.ready ORDER BY s.turn, s.rank_at LIMIT %(limit)s FOR UPDATE OF t SKIP LOCKED
+), claimed AS (
+  {update}
 )
-SELECT company_id, task_id FROM picked ORDER BY turn, rank_at LIMIT %(limit)s
+SELECT (SELECT count(*) FROM seen), c.* FROM (VALUES (1)) one LEFT JOIN claimed c ON true
 """
 
 
-def candidates(tx: Tx, agents: frozenset[str] | None, closed: set[tuple[str, str]], limit: int, *, critical: bool) -> list[Any]:
-    """Keys of up to ``limit`` claimable tasks, locked until the commit: companies take turns, each company's own in order of rank."""
-    sql = _CANDIDATES.format(critical=" AND priority = 'critical'" if critical else "")
-    parameters = {"limit": limit, "agents": sorted(agents) if agents is not None else None, "closed": [f"{c}/{a}" for c, a in sorted(closed)]}
-    return list(tx.cursor.execute(sql, parameters, prepare=True).fetchall())
+def claim(tx: Tx, worker_id: str, agents: frozenset[str] | None, limit: int, expires: Any, update: str, *, critical: bool) -> list[Any]:
+    """Run ``update`` (a statement over ``picked``) on up to ``limit`` claimable tasks and return its rows: companies take turns, who runs least
+    first; each company's own in order of rank.
+
+    Twice as many are looked at as are wanted, without a lock; of them those are locked and taken that nobody else is just taking. If that leaves
+    too few, it looks further.
+    """
+    sql = _CLAIM.format(critical=" AND priority = 'critical'" if critical else "", update=update)
+    parameters = {"worker": worker_id, "agents": sorted(agents) if agents is not None else None, "expires": expires, "now": tx.now_value}
+    found: list[Any] = []
+    depth = 2 * limit
+    while True:
+        rows = tx.cursor.execute(sql, {**parameters, "limit": limit - len(found), "depth": depth}, prepare=True).fetchall()
+        taken = [row[1:] for row in rows if row[1] is not None]
+        found += taken
+        if len(found) == limit or rows[0][0] < depth:  # enough, or that was all there is
+            return found
+        depth *= 4

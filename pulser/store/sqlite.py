@@ -10,7 +10,9 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from heapq import merge
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +95,10 @@ class Clock:
         boot, wall = boot_us(), time.time_ns() // 1000
         raw.execute("BEGIN IMMEDIATE")
         row = raw.execute("SELECT boot_us, wall_us FROM clock WHERE boot_id = ?", (boot_id,)).fetchone()
-        latest = raw.execute("SELECT max(ts) FROM events").fetchone()[0] or 0  # time never runs backwards over a restart
+        last = raw.execute("SELECT ts FROM events ORDER BY seq DESC LIMIT 1").fetchone()  # time never runs backwards over a restart
         if row is None or row[0] > boot:
             raw.execute("DELETE FROM clock")
-            row = (boot, max(wall, latest))
+            row = (boot, max(wall, last[0] if last else 0))
             raw.execute("INSERT INTO clock (boot_id, boot_us, wall_us) VALUES (?, ?, ?)", (boot_id, *row))
         raw.execute("COMMIT")
         self._offset_us = int(row[1] - row[0])
@@ -127,27 +129,44 @@ def translate(error: BaseException) -> BaseException:
     return error
 
 
-_LANE = """SELECT company_id, assigned_agent FROM task_queue WHERE ready = 1{critical}
- AND {beyond} ORDER BY company_id, assigned_agent LIMIT 1"""
-_NEXT = """SELECT rank_at, rowid FROM task_queue WHERE ready = 1{critical} AND company_id = ? AND assigned_agent = ? ORDER BY rank_at LIMIT ?"""
+_LANE = """SELECT company_id, assigned_agent, rank_at, rowid FROM task_queue WHERE ready = 1{critical}
+ AND {beyond} ORDER BY company_id, assigned_agent, rank_at, task_id LIMIT 1"""
+_NEXT = """SELECT rank_at, rowid FROM task_queue WHERE ready = 1{critical} AND company_id = ? AND assigned_agent = ? ORDER BY rank_at, task_id LIMIT ?"""
 _CRITICAL = " AND priority = 'critical'"
+_RUNNING = "SELECT company_id, count(*) FROM task_queue WHERE lease_expires_at IS NOT NULL GROUP BY company_id"
+
+Ranked = tuple[int, int]  # rank, row id
 
 
 def candidates(tx: Tx, agents: frozenset[str] | None, closed: set[tuple[str, str]], limit: int, *, critical: bool) -> list[int]:
-    """Row ids of up to ``limit`` claimable tasks: companies take turns, each company's own in order of rank."""
+    """Row ids of up to ``limit`` claimable tasks: companies take turns, who runs least first; each company's own in order of rank."""
     only = _CRITICAL if critical else ""
     execute = tx.cursor.execute
     further = _LANE.format(critical=only, beyond="company_id = ? AND assigned_agent > ?")
     beyond = _LANE.format(critical=only, beyond="company_id > ?")
     pick = _NEXT.format(critical=only)
-    by_company: dict[str, list[tuple[int, int]]] = {}
+    lanes: dict[str, dict[str, Ranked]] = {}
     lane = execute(_LANE.format(critical=only, beyond="company_id > ''")).fetchone()
     while lane is not None:
-        company, agent = lane
+        company, agent, *head = lane
         if (agents is None or agent in agents) and (company, agent) not in closed and ("", agent) not in closed:
-            by_company.setdefault(company, []).extend(execute(pick, (company, agent, limit)).fetchall())
+            lanes.setdefault(company, {})[agent] = (head[0], head[1])
         lane = execute(further, (company, agent)).fetchone() or execute(beyond, (company,)).fetchone()
-    if len(by_company) == 1:
-        return [row for _, row in sorted(next(iter(by_company.values())))[:limit]]
-    turns = [(turn, rank, row) for rows in by_company.values() for turn, (rank, row) in enumerate(sorted(rows))]
-    return [row for _, _, row in sorted(turns)[:limit]]
+    if not lanes:
+        return []
+    if len(lanes) == 1:
+        [(company, heads)] = lanes.items()
+        rows = list(heads.values()) if limit == 1 else [row for agent in heads for row in execute(pick, (company, agent, limit)).fetchall()]
+        return [row for _, row in sorted(rows)[:limit]]
+
+    def rest(company: str, agent: str, head: Ranked) -> Iterator[Ranked]:
+        """A lane; it is looked into when its head has been taken: most of very many lanes are not."""
+        yield head
+        yield from execute(pick, (company, agent, limit)).fetchall()[1:]
+
+    def turns(company: str, heads: dict[str, Ranked]) -> Iterator[tuple[int, int, int]]:
+        rows = merge(*[rest(company, agent, head) for agent, head in heads.items()])
+        return ((turn, rank, row) for turn, (rank, row) in enumerate(rows, running.get(company, 0)))
+
+    running = dict(execute(_RUNNING).fetchall())
+    return [row for _, _, row in islice(merge(*[turns(company, heads) for company, heads in lanes.items()]), limit)]

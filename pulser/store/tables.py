@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 
 from pulser.core.clock import from_us, to_us
-from pulser.core.task import PRIORITIES, STAGES
+from pulser.core.task import PRIORITIES, STAGES, Stage
 
 metadata = MetaData(
     naming_convention={
@@ -160,7 +160,7 @@ task_queue = Table(
     CheckConstraint(_one_of("priority", PRIORITIES), name="task_queue_priority_check"),
     # no foreign key to companies: it would lock one row of it for every task; sign-in and row-level security name the company
 )
-_claim = ("company_id", "assigned_agent", "rank_at")
+_claim = ("company_id", "assigned_agent", "rank_at", "task_id")  # the id is carried along, so that queued tasks are listed and counted from here
 Index("task_queue_claim", *[task_queue.c[c] for c in _claim], sqlite_where=text("ready = 1"), postgresql_where=text("ready"))
 Index(
     "task_queue_claim_critical",
@@ -169,16 +169,32 @@ Index(
     postgresql_where=text("ready AND priority = 'critical'"),
 )
 _delayed = "stage IN ('queued', 'approved') AND ready = 0 AND available_at IS NOT NULL"
-Index("task_queue_delayed", task_queue.c.available_at, sqlite_where=text(_delayed), postgresql_where=text(_delayed.replace("ready = 0", "NOT ready")))
 Index(
-    "task_queue_leased", task_queue.c.lease_expires_at, sqlite_where=text("lease_expires_at IS NOT NULL"), postgresql_where=text("lease_expires_at IS NOT NULL")
+    "task_queue_delayed",
+    *[task_queue.c[c] for c in ("available_at", "company_id", "assigned_agent", "task_id")],
+    sqlite_where=text(_delayed),
+    postgresql_where=text(_delayed.replace("ready = 0", "NOT ready")),
 )
-_odd = _one_of("stage", ("waiting", "review", "approved", "merging", "failed", "cancelled"))
-Index("task_queue_stage", task_queue.c.company_id, task_queue.c.stage, task_queue.c.task_id, sqlite_where=text(_odd), postgresql_where=text(_odd))
+Index(
+    "task_queue_leased",
+    task_queue.c.lease_expires_at,
+    task_queue.c.company_id,
+    sqlite_where=text("lease_expires_at IS NOT NULL"),
+    postgresql_where=text("lease_expires_at IS NOT NULL"),
+)
+SETTLED: tuple[Stage, ...] = ("waiting", "review", "approved", "merging", "done", "failed", "cancelled")  # most tasks enter one of them once: done
+_settled = _one_of("stage", SETTLED)
+Index(
+    "task_queue_stage",
+    *[task_queue.c[c] for c in ("company_id", "stage", "task_id", "assigned_agent")],
+    sqlite_where=text(_settled),
+    postgresql_where=text(_settled),
+)
 Index(
     "task_queue_parent",
     task_queue.c.company_id,
     task_queue.c.parent_id,
+    task_queue.c.task_id,
     sqlite_where=text("parent_id IS NOT NULL"),
     postgresql_where=text("parent_id IS NOT NULL"),
 )
@@ -247,6 +263,7 @@ artifacts = Table(
     _required("created_at", Instant),
     ForeignKeyConstraint(["company_id", "task_id"], ["task_queue.company_id", "task_queue.task_id"], ondelete="CASCADE"),
 )
+Index("artifacts_sha256", artifacts.c.company_id, artifacts.c.sha256)
 
 files = Table(
     "files",

@@ -192,7 +192,7 @@ def upgrade() -> None:
     op.create_index(
         "task_queue_claim",
         "task_queue",
-        ["company_id", "assigned_agent", "rank_at"],
+        ["company_id", "assigned_agent", "rank_at", "task_id"],
         unique=False,
         sqlite_where=sa.text("ready = 1"),
         postgresql_where=sa.text("ready"),
@@ -200,7 +200,7 @@ def upgrade() -> None:
     op.create_index(
         "task_queue_claim_critical",
         "task_queue",
-        ["company_id", "assigned_agent", "rank_at"],
+        ["company_id", "assigned_agent", "rank_at", "task_id"],
         unique=False,
         sqlite_where=sa.text("ready = 1 AND priority = 'critical'"),
         postgresql_where=sa.text("ready AND priority = 'critical'"),
@@ -208,7 +208,7 @@ def upgrade() -> None:
     op.create_index(
         "task_queue_delayed",
         "task_queue",
-        ["available_at"],
+        ["available_at", "company_id", "assigned_agent", "task_id"],
         unique=False,
         sqlite_where=sa.text("stage IN ('queued', 'approved') AND ready = 0 AND available_at IS NOT NULL"),
         postgresql_where=sa.text("stage IN ('queued', 'approved') AND NOT ready AND available_at IS NOT NULL"),
@@ -216,7 +216,7 @@ def upgrade() -> None:
     op.create_index(
         "task_queue_leased",
         "task_queue",
-        ["lease_expires_at"],
+        ["lease_expires_at", "company_id"],
         unique=False,
         sqlite_where=sa.text("lease_expires_at IS NOT NULL"),
         postgresql_where=sa.text("lease_expires_at IS NOT NULL"),
@@ -224,7 +224,7 @@ def upgrade() -> None:
     op.create_index(
         "task_queue_parent",
         "task_queue",
-        ["company_id", "parent_id"],
+        ["company_id", "parent_id", "task_id"],
         unique=False,
         sqlite_where=sa.text("parent_id IS NOT NULL"),
         postgresql_where=sa.text("parent_id IS NOT NULL"),
@@ -232,10 +232,10 @@ def upgrade() -> None:
     op.create_index(
         "task_queue_stage",
         "task_queue",
-        ["company_id", "stage", "task_id"],
+        ["company_id", "stage", "task_id", "assigned_agent"],
         unique=False,
-        sqlite_where=sa.text("stage IN ('waiting', 'review', 'approved', 'merging', 'failed', 'cancelled')"),
-        postgresql_where=sa.text("stage IN ('waiting', 'review', 'approved', 'merging', 'failed', 'cancelled')"),
+        sqlite_where=sa.text("stage IN ('waiting', 'review', 'approved', 'merging', 'done', 'failed', 'cancelled')"),
+        postgresql_where=sa.text("stage IN ('waiting', 'review', 'approved', 'merging', 'done', 'failed', 'cancelled')"),
     )
     op.create_table(
         "api_keys",
@@ -269,6 +269,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("company_id", "task_id", "name", name=op.f("artifacts_pkey")),
     )
+    op.create_index("artifacts_sha256", "artifacts", ["company_id", "sha256"], unique=False)
     op.create_table(
         "file_chunks",
         sa.Column("company_id", sa.Text(), nullable=False),
