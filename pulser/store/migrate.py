@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,21 +49,37 @@ def ready(database_url: str, owner_url: str, data_dir: Path) -> bool:
     """Make the database current, or say how. Embedded migrates itself after a backup; Postgres is only looked at. True if something was done."""
     engine = open_engine(database_url, data_dir)
     try:
-        at = current(engine)
-        if at == HEAD:
-            return False
-        if at is not None and at > HEAD:
-            raise OperatorError(
-                f"the database is at version {at}, newer than this Pulser knows ({HEAD})", hint="Upgrade Pulser, or restore the backup of the older version."
-            )
-        if database_url:
-            raise OperatorError(f"the database is at version {at or 'none'}, this Pulser needs {HEAD}", hint="Run: pulser db upgrade")
-        if at is not None:
-            back_up(data_dir / "pulser.db", data_dir / "backups" / f"before-{HEAD}.db")
-        upgrade(engine)
-        return True
+        with contextlib.nullcontext() if database_url else _alone(data_dir):
+            return _ready(engine, database_url, data_dir)
     finally:
         engine.dispose()
+
+
+@contextlib.contextmanager
+def _alone(data_dir: Path) -> Iterator[None]:
+    """One process at a time: several that start on an empty folder would all migrate it."""
+    lock = os.open(data_dir / "migrate.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _ready(engine: Engine, database_url: str, data_dir: Path) -> bool:
+    at = current(engine)
+    if at == HEAD:
+        return False
+    if at is not None and at > HEAD:
+        raise OperatorError(
+            f"the database is at version {at}, newer than this Pulser knows ({HEAD})", hint="Upgrade Pulser, or restore the backup of the older version."
+        )
+    if database_url:
+        raise OperatorError(f"the database is at version {at or 'none'}, this Pulser needs {HEAD}", hint="Run: pulser db upgrade")
+    if at is not None:
+        back_up(data_dir / "pulser.db", data_dir / "backups" / f"before-{HEAD}.db")
+    upgrade(engine)
+    return True
 
 
 def back_up(source: Path, target: Path) -> None:
