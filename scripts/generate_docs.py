@@ -6,13 +6,14 @@ A page is a function of nothing that returns its text; PAGES names them.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from types import GenericAlias
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 from pulser.app import settings
 from pulser.core import errors
@@ -242,6 +243,45 @@ def agents_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+# ---- tools ------------------------------------------------------------------------------------------------------------------
+
+
+def tools_page() -> str:
+    """docs/reference/tools.md"""
+    from pulser.agents import actions
+    from pulser.tools import registry
+
+    lines = [
+        NOTE.format(source="`pulser/tools/builtin/` and `pulser/agents/`"),
+        "# Tools",
+        "",
+        "What an action runs, and the arguments that the payload of a task may give it. Paths are under a configured root, or `file:<sha256>`,",
+        "`artifact:<task id>/<name>`, `git:<path>@<revision>`. [Agents](agents.md) tells which action runs which tool.",
+    ]
+    for name in sorted([*registry.names(), *actions.OWN]):
+        effect = registry.get(name).effect if name not in actions.OWN else "read"
+        lines += ["", f"## {name}", "", f"{actions.summary(name).rstrip('.')}. Effect: {effect}.", "", "| argument | type | meaning |", "| --- | --- | --- |"]
+        schema = actions.schema(name)
+        for argument, spec in schema.get("properties", {}).items():
+            must = " (required)" if argument in schema.get("required", ()) else ""
+            default = f" Default: `{json.dumps(spec['default'])}`." if "default" in spec else ""
+            lines.append(f"| `{argument}`{must} | {_cell(_type_of(spec))} | {_cell(spec.get('description', '').rstrip('.') + '.')}{_cell(default)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _type_of(spec: dict[str, Any]) -> str:
+    if "enum" in spec:
+        return ", ".join(f"`{json.dumps(each)}`" for each in spec["enum"])
+    if "const" in spec:
+        return f"`{json.dumps(spec['const'])}`"
+    for word in ("oneOf", "anyOf"):
+        if word in spec:
+            return " or ".join(_type_of(each) for each in spec[word])
+    kind = spec.get("type", "any")
+    kinds = " or ".join(kind) if isinstance(kind, list) else str(kind)
+    return f"{kinds} of {_type_of(spec['items'])}" if kind == "array" and isinstance(spec.get("items"), dict) else kinds
+
+
 # ---- command line -----------------------------------------------------------------------------------------------------------
 
 
@@ -257,8 +297,6 @@ def cli_page() -> str:
 
 def openapi_document() -> str:
     """contracts/openapi.json"""
-    import json
-
     from pulser.app.serve import doors
 
     return json.dumps(doors().openapi(), indent=2, ensure_ascii=False) + "\n"
@@ -271,6 +309,7 @@ PAGES: dict[str, tuple[tuple[str, ...], Callable[[], str]]] = {
     "docs/reference/errors.md": ((), errors_page),
     "docs/reference/events.md": (("pulser.events.catalogue",), events_page),
     "docs/reference/agents.md": (("pulser.agents.registry",), agents_page),
+    "docs/reference/tools.md": (("pulser.agents.actions",), tools_page),
     "contracts/openapi.json": (("pulser.app.serve",), openapi_document),
     "docs/reference/cli.md": (("pulser.cli.reference",), cli_page),
 }
