@@ -124,18 +124,15 @@ def test_a_busy_server_says_when_to_come_again_and_a_closed_door_what_opens_it()
     assert problems.document(errors.NotSignedIn("who"), None)[2] == {"WWW-Authenticate": "Bearer"}
 
 
-def event(kind: str, after: str | None = None, **details: Any) -> dict[str, Any]:
-    return {"event": kind, "target": "tsk_1", "details": details, "after": {"stage": after} if after else None}
-
-
 def test_endings_are_counted_for_their_agent_and_a_result_under_review_is_none_yet():
-    failed, completed = metrics.FAILED.labels("tester"), metrics.COMPLETED.labels("tester")
-    before = failed._value.get(), completed._value.get()
-    metrics.count(event("executor_succeeded", "review", agent="tester"))
-    metrics.count(event("executor_succeeded", "done", agent="tester"))
-    metrics.count(event("executor_failed", "failed", agent="tester"))  # told once more as task_failed
-    metrics.count(event("task_failed", agent="tester", code="permanent"))
-    assert (failed._value.get() - before[0], completed._value.get() - before[1]) == (1, 1)
+    failed, completed, retried = (each.labels("tester") for each in (metrics.FAILED, metrics.COMPLETED, metrics.RETRIED))
+    before = failed._value.get(), completed._value.get(), retried._value.get()
+    metrics.count("executor_succeeded", {"agent": "tester"}, {"stage": "review"})
+    metrics.count("executor_succeeded", {"agent": "tester"}, {"stage": "done"})
+    metrics.count("executor_failed", {"agent": "tester"}, {"stage": "failed"})  # told once more as task_failed
+    metrics.count("task_failed", {"agent": "tester", "code": "permanent"}, {})
+    metrics.count("task_retried", {"agent": "tester"}, {})
+    assert (failed._value.get() - before[0], completed._value.get() - before[1], retried._value.get() - before[2]) == (1, 1, 1)
 
 
 def test_an_empty_queue_is_a_number_and_an_agent_without_a_live_instance_is_unhealthy():
