@@ -54,8 +54,8 @@ def create(tx: Tx, company_id: str, name: str, role: str, expires_at: datetime |
         raise BadInput("the key would have expired already", hint="Give a time to come.")
     secret = PREFIX + base64.b32encode(secrets.token_bytes(20)).decode().lower()
     key_id = tx.new_id("key")
-    row = {"company_id": company_id, "key_id": key_id, "name": name, "role": role, "secret_hash": _hash(secret), "created_at": tx.now, "expires_at": expires_at}
-    tx.execute(insert(api_keys), row)
+    row = {"company_id": company_id, "key_id": key_id, "name": name, "role": role, "created_at": tx.now, "expires_at": expires_at}
+    tx.execute(insert(api_keys), {**row, "secret_hash": digest(secret)})
     return key_id, secret
 
 
@@ -79,19 +79,20 @@ def count(tx: Tx) -> int:
     return int(tx.execute(select(func.count()).where(k.revoked_at.is_(None))).scalar_one())
 
 
-def sign_in(tx: Tx, secret: str) -> tuple[Actor, datetime | None] | None:
-    """Who holds ``secret``, and until when; None if nobody does."""
-    row = tx.execute(select(api_keys).where(k.secret_hash == _hash(secret))).mappings().first()
+def sign_in(tx: Tx, hashed: bytes) -> tuple[Actor, datetime | None] | None:
+    """Who holds the key of that :func:`digest`, and until when; None if nobody does."""
+    row = tx.execute(select(api_keys).where(k.secret_hash == hashed)).mappings().first()
     if row is None or row["revoked_at"] is not None or (row["expires_at"] is not None and row["expires_at"] <= tx.now):
         return None
     return Actor(f"key:{row['name']}", company_id=row["company_id"], role=row["role"]), row["expires_at"]
 
 
-def used(tx: Tx, secret: str) -> None:
+def used(tx: Tx, hashed: bytes) -> None:
     """Remember that a key was used, at most once an hour."""
     stale = tx.now - timedelta(hours=1)
-    tx.execute(update(api_keys).where(k.secret_hash == _hash(secret), (k.last_used_at.is_(None)) | (k.last_used_at < stale)).values(last_used_at=tx.now))
+    tx.execute(update(api_keys).where(k.secret_hash == hashed, (k.last_used_at.is_(None)) | (k.last_used_at < stale)).values(last_used_at=tx.now))
 
 
-def _hash(secret: str) -> bytes:
+def digest(secret: str) -> bytes:
+    """What is kept of a key."""
     return hashlib.sha256(secret.encode()).digest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import secrets
@@ -11,15 +10,14 @@ from pathlib import Path
 from pulser.core.clock import monotonic
 
 START_S = 900.0  # a start link works for that long
-SESSION = "pulser_session"
 
 
 class LocalToken:
-    """The token file (mode 0600), the sessions made with it, and the one-time secrets of start links."""
+    """The token file (mode 0600), and the one-time secrets of start links."""
 
     def __init__(self, data_dir: Path) -> None:
         self.path = data_dir / "token"
-        self.value = _read_or_make(self.path)
+        self.value = read_or_make(self.path, "pt_")
         self._starts: dict[str, float] = {}
 
     def opens(self, token: str) -> bool:
@@ -34,24 +32,14 @@ class LocalToken:
         self._starts[secret] = now + START_S
         return secret
 
-    def begin_session(self, secret: str) -> str | None:
-        """The session's cookie for a start secret or for the token itself; None for anything else."""
+    def starts(self, secret: str) -> bool:
+        """True for a start secret, once, and for the token itself: what a session may begin with."""
         until = self._starts.pop(secret, None)
-        if (until is None or until < monotonic()) and not self.opens(secret):
-            return None
-        nonce = secrets.token_urlsafe(16)
-        return nonce + "." + self._sign(nonce)
-
-    def has_session(self, cookie: str) -> bool:
-        """True if ``cookie`` is of a session begun with this token; so it outlives a restart, and ends when the token is replaced."""
-        nonce, _, signature = cookie.partition(".")
-        return bool(signature) and hmac.compare_digest(signature.encode(), self._sign(nonce).encode())
-
-    def _sign(self, nonce: str) -> str:
-        return hmac.new(self.value.encode(), b"session/" + nonce.encode(), hashlib.sha256).hexdigest()
+        return (until is not None and until >= monotonic()) or self.opens(secret)
 
 
-def _read_or_make(path: Path) -> str:
+def read_or_make(path: Path, prefix: str) -> str:
+    """The secret in a file that only its owner may read; made, with ``prefix``, if there is none."""
     try:
         found = path.read_text().strip()
         if len(found) >= 32:
@@ -59,11 +47,11 @@ def _read_or_make(path: Path) -> str:
             return found
     except FileNotFoundError:
         pass
-    token = "pt_" + secrets.token_urlsafe(32)
+    made = prefix + secrets.token_urlsafe(32)
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(token + "\n")
+        file.write(made + "\n")
     os.replace(partial, path)
-    return token
+    return made

@@ -14,7 +14,7 @@ from pulser.api.room import room
 from pulser.core.errors import BadInput, Gone
 from pulser.events import feed
 from pulser.events.catalogue import KINDS
-from pulser.web.caller import caller
+from pulser.web.caller import caller, while_signed_in
 
 router = APIRouter(tags=["events"])
 _encode = msgspec.json.Encoder().encode
@@ -61,7 +61,8 @@ async def tail(
         cursor = await _cursor(request, start) if start else None
     except Gone as error:
         return StreamingResponse(_expired(error), media_type="text/event-stream", headers=headers)
-    return StreamingResponse(follower.stream(company, cursor, wanted), media_type="text/event-stream", headers=headers)
+    frames = while_signed_in(request, follower.stream(company, cursor, wanted))
+    return StreamingResponse(frames, media_type="text/event-stream", headers=headers)
 
 
 async def _expired(error: Gone) -> AsyncIterator[bytes]:

@@ -12,14 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from pulser import __version__
-from pulser.access.local import SESSION
+from pulser.access import keys
+from pulser.access.sessions import LOCAL, MAX_AGE_S
 from pulser.api.room import Room, room
 from pulser.collab import views
 from pulser.core.errors import NotSignedIn, PulserError
 from pulser.store import instances
 from pulser.store.tx import Tx
 from pulser.web import metrics
-from pulser.web.caller import caller, local_operator
+from pulser.web.caller import caller, callers, local_operator, session_name, session_of
 
 router = APIRouter(tags=["health"])
 CHECK_S = 2.0  # whoever asks whether all is well wants to hear it also when it is not
@@ -96,21 +97,27 @@ class Start(BaseModel):
 
 @router.post("/session", tags=["session"], status_code=204, summary="Begin a browser's session")
 async def begin_session(request: Request, start: Start) -> Response:
-    """With a start link's secret, or the local token; sets a cookie that scripts cannot read."""
-    local = room(request).local
-    session = local.begin_session(start.secret) if local is not None else None
-    if session is None:
+    """With a start link's secret, the local token, or an API key; sets a cookie that scripts cannot read. It lasts for seven days, or as long as the key."""
+    known = callers(request)
+    if known.local is not None and known.local.starts(start.secret):
+        cookie = known.sessions.begin(LOCAL)
+    elif start.secret.startswith(keys.PREFIX):
+        await known.by_key(start.secret)
+        cookie = known.sessions.begin(keys.digest(start.secret).hex())
+    else:
         raise NotSignedIn("this secret opens nothing", hint="Start links work once, for 15 minutes. Make a new one with: pulser open")
     answer = Response(status_code=204)
-    answer.set_cookie(SESSION, session, httponly=True, samesite="strict", path="/")
+    safe = request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
+    answer.set_cookie(session_name(request.scope), cookie, max_age=MAX_AGE_S, httponly=True, samesite="strict", secure=safe, path="/")
     return answer
 
 
 @router.delete("/session", tags=["session"], status_code=204, summary="End it")
-async def end_session() -> Response:
-    """Forget the cookie."""
+async def end_session(request: Request) -> Response:
+    """The cookie opens nothing any more, wherever it was copied to."""
+    callers(request).sessions.end(session_of(request.scope, request.headers.get("cookie", "")))
     answer = Response(status_code=204)
-    answer.delete_cookie(SESSION, path="/")
+    answer.delete_cookie(session_name(request.scope), path="/", httponly=True, samesite="strict")
     return answer
 
 

@@ -55,7 +55,7 @@ async def submit(request: Request, wait_s: Wait = 0) -> Response:
     done = await _write(request, actor, Submission([made], key=_key(request, actor, "POST /tasks", body)))
     location = f"/api/v1/tasks/{done.task_ids[0]}"
     if wait_s:
-        shown = await until(r, actor.company_id, done.task_ids[0], _settled, wait_s)
+        shown = await until(request, actor.company_id, done.task_ids[0], _settled, wait_s)
         if _settled(shown):
             return Response(_encode(shown), media_type=JSON, headers={"Location": location})
     headers = {"Location": location, "Idempotent-Replayed": "true"} if done.replayed else {"Location": location}
@@ -153,7 +153,7 @@ async def show(request: Request, task_id: str, wait_s: Wait = 0) -> Response:
     actor, r = caller(request), room(request)
     if wait_s:
         await r.store.read(views.status, task_id, company=actor.company_id)
-        return _json(await until(r, actor.company_id, task_id, _settled, wait_s))
+        return _json(await until(request, actor.company_id, task_id, _settled, wait_s))
     return _json(await r.store.read(views.task, task_id, company=actor.company_id))
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from pulser import __version__
 from pulser.access import keys
 from pulser.access.local import LocalToken
+from pulser.access.sessions import Sessions
 from pulser.api import agents, events, files, health, reference, tasks
 from pulser.api.describe import describe
 from pulser.api.room import Room
@@ -27,7 +29,9 @@ from pulser.events.follow import Follower
 from pulser.observe import logs
 from pulser.web import metrics, problems
 from pulser.web.caller import Callers
+from pulser.web.express import Express
 from pulser.web.gate import LOOPBACK, Gate
+from pulser.web.protocol import Protocol
 
 log = logs.get("serve")
 DESCRIPTION = "Tasks are submitted, routed to the right agent, done durably, and told as events. Errors are problem documents (RFC 9457)."
@@ -50,7 +54,7 @@ def create_app(parts: Parts, *, workers: bool = True, ready: Callable[[], None] 
     loopback = settings.server.host in LOOPBACK
     parts.local = LocalToken(settings.store.data_dir) if loopback else None
     follower = Follower(parts.store)
-    follower.watch(metrics.count)
+    follower.watch(metrics.count, metrics.COUNTED)
     room = Room(settings, parts.store, parts.registry, parts.submitter, parts.blobs, follower, parts.local, None, lambda: None)
 
     @contextlib.asynccontextmanager
@@ -72,13 +76,14 @@ def create_app(parts: Parts, *, workers: bool = True, ready: Callable[[], None] 
 
     app = doors(lifespan)
     app.state.room = room
+    app.state.callers = Callers(parts.store, parts.local, Sessions(settings.store.data_dir, parts.local))
     app.router.routes.extend(console_routes(ConsoleData(room)))
     problems.install(app)
     if settings.server.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(settings.server.cors_origins), allow_methods=["*"], allow_headers=["*"], expose_headers=["Location", "ETag"]
         )
-    return Gate(app, Callers(parts.store, parts.local), settings.server, open_reads=loopback)
+    return Gate(Express(app, app, {("POST", "/api/v1/tasks"): tasks.submit}), app.state.callers, settings.server, open_reads=loopback)
 
 
 def serve(settings: Settings, *, workers: bool = True) -> int:
@@ -97,17 +102,28 @@ def serve(settings: Settings, *, workers: bool = True) -> int:
         )
 
     def ready() -> None:
-        where = f"http://{settings.server.host}:{listener.getsockname()[1]}"
-        link = f"{where}/#start={parts.local.start_secret()}" if parts.local else where
+        where = address(settings.server.host, listener.getsockname()[1])
         log.info("ready", url=where, workers=workers, database="sqlite" if parts.store.sqlite else "postgres", data=str(settings.store.data_dir))
-        print(f"Pulser {__version__} at {where}   console: {link}", flush=True)
+        print(greeting(where, parts.local, sys.stdout.isatty()), flush=True)
 
     app = create_app(parts, workers=workers, ready=ready)
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=3, server_header=False, http="httptools")
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=3, server_header=False, http=Protocol)
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: None)  # uvicorn raises it again when all has been taken down in order: that is no failure
     uvloop.run(uvicorn.Server(config).serve(sockets=[listener]))
     return 0
+
+
+def address(host: str, port: int) -> str:
+    """The URL of what listens there."""
+    bare = host.strip("[]")
+    return f"http://[{bare}]:{port}" if ":" in bare else f"http://{bare}:{port}"
+
+
+def greeting(where: str, local: LocalToken | None, terminal: bool) -> str:
+    """What is said when Pulser is ready. A start link opens the operator's session: a terminal may have it, a log that keeps it may not."""
+    sign_in = "" if local is None else f"/#start={local.start_secret()}" if terminal else "   (sign in with: pulser open)"
+    return f"Pulser {__version__} at {where}   console: {where}{sign_in}"
 
 
 def _listen(settings: Settings) -> socket.socket:

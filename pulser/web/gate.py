@@ -18,7 +18,7 @@ from pulser.core.ids import ulid
 from pulser.core.settings import Server
 from pulser.observe import logs
 from pulser.web import problems
-from pulser.web.caller import Callers
+from pulser.web.caller import Callers, session_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -80,9 +80,9 @@ class Gate:
         try:
             same_origin, local = self._check(method, headers)
             scope["pulser.open"] = self._open and local and _PROXIED.isdisjoint(headers)
-            scope["pulser.actor"] = await self._callers.of(
-                headers.get(b"authorization", b"").decode("latin-1"), headers.get(b"cookie", b"").decode("latin-1"), same_origin=same_origin
-            )
+            cookies = headers.get(b"cookie")
+            session = session_of(scope, cookies.decode("latin-1")) if cookies else ""
+            scope["pulser.actor"] = await self._callers.of(headers.get(b"authorization", b"").decode("latin-1"), session, same_origin=same_origin)
             limit = self._server.upload_limit_bytes if path == "/api/v1/files" else self._server.body_limit_bytes
             length = headers.get(b"content-length", b"0")
             if not length.isdigit() or len(length) > 18:

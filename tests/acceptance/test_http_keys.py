@@ -69,6 +69,19 @@ def test_a_key_acts_in_its_company_under_its_name(boss: httpx2.Client):
     assert [(each["actor"], each["company_id"]) for each in told] == [("key:boss", "acme")]
 
 
+def test_a_browser_signs_in_with_a_key_and_acts_as_it(served: Served, secrets: dict[str, str]):
+    browser = served.client(None)
+    assert browser.post("/session", json={"secret": secrets["boss"]}).status_code == 204
+    assert secrets["boss"] not in str(browser.cookies)
+    assert browser.get("/session").json() == {"name": "key:boss", "company_id": "acme", "role": "admin", "may_write": True}
+    told = browser.post("/api/v1/tasks", json=TASK, headers={"Origin": served.url, "Sec-Fetch-Site": "same-origin"})
+    assert told.status_code == 202
+    problem(browser.post("/session/link"), 403, "forbidden")
+    assert browser.delete("/session").status_code == 204
+    assert browser.get("/session").json()["name"] == "anybody"
+    problem(served.client(None).post("/session", json={"secret": "pk_" + "a" * 32}), 401, "not-signed-in")
+
+
 def test_a_viewer_looks_and_changes_nothing(served: Served, secrets: dict[str, str], boss: httpx2.Client):
     guest = served.client(secrets["guest"])
     task_id = Work(boss).run(payload={"action": "noop", "fail": "permanent"})["task_id"]
@@ -206,3 +219,8 @@ def test_off_loopback_everybody_needs_a_key_also_for_looking(tmp_path: Path):
             assert keyed.post("/api/v1/tasks", params={"wait_s": 30}, json=TASK).json()["stage"] == "done"
             token = (tmp_path / "data" / "token").read_text().strip()
             problem(anybody.get("/api/v1/tasks", headers={"Authorization": f"Bearer {token}"}), 401, "not-signed-in")
+            problem(anybody.post("/session", json={"secret": token}), 401, "not-signed-in")
+            page = anybody.get("/board")
+            assert page.status_code == 401 and "API key" in page.text and "pulser open" not in page.text, "it offers only what works here"
+            assert anybody.post("/session", json={"secret": secret}).status_code == 204
+            assert anybody.get("/board").status_code == 200

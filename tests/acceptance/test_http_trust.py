@@ -126,32 +126,45 @@ def test_the_console_with_its_cookie_gives_orders_from_its_own_origin(served: Se
     assert answer.status_code == 202
 
 
-def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(served: Served):
+def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites_and_does_not_last_for_ever(served: Served):
     cookie = served.client(None).post("/session", json={"secret": served.token}).headers["set-cookie"].lower()
-    assert cookie.startswith("pulser_session=") and "httponly" in cookie and "samesite=strict" in cookie and "path=/" in cookie
+    assert "httponly" in cookie and "samesite=strict" in cookie and "path=/" in cookie and "max-age=604800" in cookie
     assert served.token.lower() not in cookie
+    behind = served.client(None).post("/session", json={"secret": served.token}, headers={"X-Forwarded-Proto": "https"}).headers["set-cookie"].lower()
+    assert "secure" in behind and "secure" not in cookie
+
+
+def test_two_pulsers_of_one_host_have_a_cookie_each(served: Served):
+    assert list(signed_in(served).cookies) == [f"pulser_session_{served.port}"]
 
 
 def test_a_session_that_is_made_up_opens_nothing(served: Served):
-    real = signed_in(served).cookies["pulser_session"]
-    for made_up in ("", "x", "x.y", real[:-1] + ("0" if real[-1] != "0" else "1"), real.split(".")[0], "." + real.split(".")[1]):
-        client = served.client(None, headers={"Cookie": f"pulser_session={made_up}"})
+    [(name, real)] = signed_in(served).cookies.items()
+    nonce, issued_at, whose, signature = real.split(".")
+    mine = signature[:-1] + ("0" if signature[-1] != "0" else "1")
+    younger = str(int(issued_at) + 1)
+    for made_up in (
+        "", "x", "x.y", "...", nonce, f"{nonce}.{issued_at}.{whose}.{mine}", f"{nonce}.{younger}.{whose}.{signature}", f"{nonce}.{issued_at}.{whose}.",
+        f"{nonce}.{issued_at}.{'0' * 64}.{signature}", f"x.{real}", f"{nonce}..{whose}.{signature}",
+    ):  # fmt: skip
+        client = served.client(None, headers={"Cookie": f"{name}={made_up}"})
         problem(client.post("/api/v1/tasks", json=TASK), 401, "not-signed-in")
+        assert client.get("/api/v1/tasks").status_code == 200, "looking stays open"
+    assert served.client(None, headers={"Cookie": f"a=b; {name}={real}"}).post("/api/v1/tasks", json=TASK).status_code == 202
 
 
-def test_signing_out_forgets_the_cookie(served: Served):
+def test_signing_out_ends_the_session_wherever_its_cookie_was_copied_to(served: Served):
     client = signed_in(served)
-    assert client.delete("/session").status_code == 204
-    problem(client.post("/api/v1/tasks", json=TASK), 401, "not-signed-in")
+    [(name, cookie)] = client.cookies.items()
+    other = signed_in(served)
+    assert client.delete("/session").status_code == 204 and not client.cookies
+    for each in (client, served.client(None, headers={"Cookie": f"{name}={cookie}"})):
+        problem(each.post("/api/v1/tasks", json=TASK), 401, "not-signed-in")
+    assert other.post("/api/v1/tasks", json=TASK).status_code == 202, "other sessions go on"
 
 
-def test_the_start_link_that_was_printed_works_once(served: Served):
-    assert served.start
-    first, again = served.client(None), served.client(None)
-    assert first.post("/session", json={"secret": served.start}).status_code == 204
-    assert first.post("/api/v1/tasks", json=TASK).status_code == 202
-    problem(again.post("/session", json={"secret": served.start}), 401, "not-signed-in")
-    assert served.start not in served.log.read_text()
+def test_a_start_link_is_told_to_terminals_only_for_everything_else_keeps_what_it_hears(served: Served):
+    assert served.start == ""
 
 
 def test_another_start_link_is_made_by_the_operator_and_works_once(served: Served, api: httpx2.Client):

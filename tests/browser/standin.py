@@ -35,7 +35,8 @@ def build(world: World) -> Starlette:
 
     class Deps:
         def caller(self, request: Request) -> Any:
-            return SimpleNamespace(company_id="local", name="local", may_write=_signed_in(request))
+            signed_in = _signed_in(request)
+            return SimpleNamespace(company_id="local", name="local" if signed_in else "anybody", may_write=signed_in)
 
         def __getattr__(self, name: str) -> Any:
             return getattr(current(), name)
@@ -60,6 +61,11 @@ def _api(current: Any) -> list[Route]:
             current().check_write(False)
         answer = JSONResponse({"name": "local"})
         answer.set_cookie(COOKIE, SECRET, httponly=True, samesite="strict")
+        return answer
+
+    async def end_session(_request: Request) -> Response:
+        answer = Response(status_code=204)
+        answer.delete_cookie(COOKIE)
         return answer
 
     async def submit(request: Request) -> Response:
@@ -150,6 +156,7 @@ def _api(current: Any) -> list[Route]:
 
     return [
         Route("/session", session, methods=["POST"]),
+        Route("/session", end_session, methods=["DELETE"]),
         Route("/api/v1/tasks", submit, methods=["POST"]),
         Route("/api/v1/task-types", task_types),
         Route("/api/v1/tasks/{task_id}/artifacts/{name}", artifact),

@@ -53,6 +53,14 @@ def test_a_session_that_ended_meanwhile_asks_again(page: Page, site: Site) -> No
     expect(page.get_by_test_id("sign-in-dialog")).to_be_visible()
 
 
+def test_signing_out_leaves_a_reader(page: Page, site: Site) -> None:
+    open_board(page)
+    page.get_by_test_id("sign-out").click()
+    expect(page.get_by_test_id("sign-in")).to_be_visible()
+    expect(page.get_by_test_id("sign-out")).to_have_count(0)
+    assert not page.context.cookies()
+
+
 @pytest.mark.parametrize("path", ["/agents", "/tasks"])
 def test_no_page_changes_anything_for_a_reader(reader: Page, site: Site, path: str) -> None:
     if path == "/tasks":

@@ -57,6 +57,15 @@ function signIn() {
   }
 }
 
+async function signOut() {
+  try {
+    await ask("DELETE", "/session");
+    location.reload();
+  } catch (error) {
+    toast({ tone: "error", title: "You are still signed in", text: error.message });
+  }
+}
+
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -86,6 +95,7 @@ function clicks() {
       if (!list.hidden) list.querySelector(".menu-item")?.focus();
     }
     if (at("[data-sign-in]")) $("sign-in").showModal();
+    if (at("[data-sign-out]")) signOut();
     if (at("[data-close]")) at("dialog").close();
     const text = at("[data-copy]");
     if (text) copy(text.dataset.copy);
