@@ -16,6 +16,7 @@ from sqlalchemy import func, insert, select, update
 from pulser.core.actor import ROLES, Actor
 from pulser.core.errors import BadInput, Conflict, NotFound
 from pulser.core.ids import check_name
+from pulser.events.append import emit
 from pulser.store.tables import api_keys, companies
 from pulser.store.tx import Tx
 
@@ -56,6 +57,7 @@ def create(tx: Tx, company_id: str, name: str, role: str, expires_at: datetime |
     key_id = tx.new_id("key")
     row = {"company_id": company_id, "key_id": key_id, "name": name, "role": role, "created_at": tx.now, "expires_at": expires_at}
     tx.execute(insert(api_keys), {**row, "secret_hash": digest(secret)})
+    emit(tx, "key_created", company_id, key_id, None, {"role": role})
     return key_id, secret
 
 
@@ -72,6 +74,7 @@ def revoke(tx: Tx, company_id: str, key_id: str) -> None:
     ).first()
     if changed is None:
         raise NotFound(f"there is no live key {key_id!r} in {company_id!r}", hint="List them with: pulser key list")
+    emit(tx, "key_revoked", company_id, key_id)
 
 
 def count(tx: Tx) -> int:

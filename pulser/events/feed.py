@@ -168,14 +168,18 @@ def since(tx: Tx, at: datetime) -> str:
 
 
 def check_cursor(tx: Tx, cursor: str) -> None:
-    """Raise :class:`Gone` if events after ``cursor`` have been pruned."""
+    """Raise :class:`Gone` if events after ``cursor`` have been pruned, or if it is beyond the end: the log was restored from before it."""
     xid, seq = parse_cursor(cursor)
     if (xid, seq) == (0, 0):
         return
     mark = tx.execute(select(e.xid, e.seq).where(e.company_id == COMPANY, e.target == LOG, e.event == PRUNED)).first()
+    oldest = cursor_of(mark.xid, mark.seq) if mark is not None else START
     if mark is not None and (mark.xid, mark.seq) > (xid, seq):
+        raise Gone("events after this cursor have been pruned", hint="Start again from the current state, without a cursor.", oldest=oldest)
+    last = tx.execute(_visible(tx, select(e.xid, e.seq)).where(e.company_id == COMPANY).order_by(*_newest(tx)).limit(1)).first()
+    if (last.xid, last.seq) < (xid, seq) if last is not None else True:
         raise Gone(
-            "events after this cursor have been pruned",
+            "this cursor is beyond the end of the log: it was given out before the database was restored from an older backup",
             hint="Start again from the current state, without a cursor.",
-            oldest=cursor_of(mark.xid, mark.seq),
+            oldest=oldest,
         )

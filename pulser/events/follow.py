@@ -78,6 +78,11 @@ class Follower:
         if self._task is not None:
             self._task.cancel()
 
+    @property
+    def alive(self) -> bool:
+        """True while the log is read."""
+        return self._task is not None and not self._task.done()
+
     def watch(self, watcher: Callable[[str, dict[str, Any], dict[str, Any]], None], kinds: tuple[str, ...]) -> None:
         """Call ``watcher(event, details, after)`` for every event of these kinds, of all companies (metrics); at the latest half a second after it."""
         self._watchers.append((watcher, kinds))
@@ -97,6 +102,9 @@ class Follower:
                     await asyncio.sleep(0)
             except PulserError as error:
                 log.error("could not read the log", error=error.detail)
+                await asyncio.sleep(POLL_S)
+            except Exception:  # without this reader no stream tells anything any more: it goes on whatever happens
+                log.exception("could not read the log")
                 await asyncio.sleep(POLL_S)
 
     async def _page(self) -> int:
@@ -124,7 +132,10 @@ class Follower:
     def _tell_watchers(self, event: str, details: dict[str, Any], after: dict[str, Any]) -> None:
         for watcher, kinds in self._watchers:
             if event in kinds:
-                watcher(event, details, after)
+                try:
+                    watcher(event, details, after)
+                except Exception:  # the event would be met again and again, and nobody hear of those after it
+                    log.exception("could not count an event", kind=event)
 
     async def stream(self, company: str, cursor: str | None, wanted: feed.Wanted, keep_alive_s: float = 15.0) -> AsyncGenerator[bytes, None]:
         """Frames of server-sent events after ``cursor`` (from now on if None), without gap or double; a comment when nothing happens."""
