@@ -84,7 +84,7 @@ def _perform(tx: Tx, run: list[Job]) -> None:
 def _finish(tx: Tx, tail: Tail | None) -> None:
     """The engine's part of the commit: claim at once what became claimable, and write the events of all companies in one statement."""
     claims = tail is not None and bool(tx.hints.agents)
-    if claims or tx.sqlite:
+    if claims or tx.sqlite or (tx.events and tx.scope == "auth"):  # sign-in has no business with the log but to tell what it did
         if not tx.sqlite and tx.scope != "engine":
             postgres.become(tx, "engine")
         tx.enter("engine", None, tx.actor)

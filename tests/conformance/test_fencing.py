@@ -182,7 +182,7 @@ async def test_tasks_lost_together_come_back_at_once_the_first_time_and_apart_fr
     world.pass_time(3)
     await world.sweep()
     came = []
-    for _ in range(50):
+    for _ in range(54):
         came.append(len(await hand.claim(12)))
         world.pass_time(0.1)
         await world.sweep()

@@ -20,6 +20,7 @@ from pulser.events import feed
 from pulser.store import blobs, dependencies, tasks
 from pulser.store.batch import Insertion, insert_many
 from pulser.store.guard import ScopeError
+from pulser.store.listing import Filter
 from pulser.store.store import Store
 from pulser.store.tables import AUTH, COMPANY, ENGINE, INSTALLATION, agent_pauses, api_keys, artifacts, companies, events, files, metadata, task_queue
 from pulser.store.tx import Tx
@@ -59,9 +60,9 @@ async def test_a_second_company_sees_no_row_of_the_first_through_any_function_th
         with pytest.raises(NotFound):
             await ours(fn, there["parent"])
     assert await ours(tasks.one, there["parent"]) is None
-    assert await ours(views.page, tasks.Filter(), 50, None) == {"items": [], "next": None}
-    assert await ours(tasks.page, tasks.Filter(text="secret"), 50, None) == []
-    assert await ours(tasks.page, tasks.Filter(parent_id=there["parent"]), 50, None) == []
+    assert await ours(views.page, Filter(), 50, None) == {"items": [], "next": None}
+    assert await ours(tasks.page, Filter(text="secret"), 50, None) == []
+    assert await ours(tasks.page, Filter(parent_id=there["parent"]), 50, None) == []
     assert await ours(tasks.children, there["parent"]) == []
     assert await ours(tasks.child_ids, there["parent"]) == []
     assert await ours(tasks.counts) == {}
@@ -90,8 +91,8 @@ async def test_reading_functions_of_the_store_and_the_board_are_all_covered_here
             if fn.__module__ == module.__name__ and not name.startswith("_") and next(iter(inspect.signature(fn).parameters), "") == "tx":
                 named.add(f"{module.__name__.rsplit('.', 1)[1]}.{name}")
     covered = {
-        "tasks.one", "tasks.page", "tasks.children", "tasks.child_ids", "tasks.counts", "tasks.artifacts_of", "blobs.info", "blobs.artifact_digest", "dependencies.of",
-        "dependencies.waiting_for", "views.task", "views.status", "views.page", "views.counts", "views.agents",
+        "tasks.one", "tasks.page", "tasks.children", "tasks.child_ids", "tasks.counts", "tasks.artifacts_of", "blobs.info", "blobs.artifact_digest",
+        "dependencies.of", "dependencies.waiting_for", "views.task", "views.status", "views.page", "views.counts", "views.agents",
     }  # fmt: skip
     writing = {"tasks.insert_rows", "tasks.put", "tasks.put_artifacts", "dependencies.hold", "dependencies.add", "dependencies.ended", "dependencies.reopen"}
     engine = {"views.queue_depths"}

@@ -11,7 +11,7 @@ from pulser.collab import steer, views
 from pulser.core.errors import IllegalMove, NotFound
 from pulser.core.settings import Queue
 from pulser.core.task import Outcome
-from pulser.store import tasks
+from pulser.store.listing import Filter
 from pulser.worker.settle import Settler
 from tests.conformance.world import World
 
@@ -98,7 +98,7 @@ async def test_retries_that_run_out_make_a_dead_letter_with_every_attempts_error
         [task] = await world.ended(task_id)
     assert (task["stage"], task["error"]["code"]) == ("failed", "transient")
     assert [attempt["error"]["detail"] for attempt in task["attempts"]] == ["told to fail", "told to fail"]
-    dead = await world.store.read(views.page, tasks.Filter(stages=("failed",), discarded=False), 50, None, company="default")
+    dead = await world.store.read(views.page, Filter(stages=("failed",), discarded=False), 50, None, company="default")
     assert [item["task_id"] for item in dead["items"]] == [task_id]
 
 
