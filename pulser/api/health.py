@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Annotated, Any
 
 import msgspec
@@ -16,27 +17,34 @@ from pulser.access import keys
 from pulser.access.sessions import LOCAL, MAX_AGE_S
 from pulser.api.room import Room, room
 from pulser.collab import views
-from pulser.core.errors import NotSignedIn, PulserError
+from pulser.core.clock import monotonic
+from pulser.core.errors import Forbidden, NotSignedIn, PulserError
 from pulser.store import instances
+from pulser.store.store import Store
 from pulser.store.tx import Tx
 from pulser.web import metrics
-from pulser.web.caller import caller, callers, local_operator, session_name, session_of
+from pulser.web.caller import caller, callers, local_operator, runs_installation, session_name, session_of
 
 router = APIRouter(tags=["health"])
+FRESH_S = 1.0
 CHECK_S = 2.0  # whoever asks whether all is well wants to hear it also when it is not
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="Is the process alive?")
 async def healthz() -> Response:
     """Yes, if this answers."""
     return _json({"ok": True})
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", summary="How is everything?")
 async def health(request: Request) -> Response:
-    """`ok`, version, and every agent's live instances."""
+    """`ok` and version; to who may look, also what was checked and every agent's live instances."""
     r = room(request)
     checks = await _checks(r)
+    if not _may_look(request):
+        return _json({"ok": _fine(checks), "version": __version__})
     live: dict[str, int] = {spec.name: 0 for spec in r.registry.agents()}
     try:
         async with asyncio.timeout(CHECK_S):
@@ -45,32 +53,68 @@ async def health(request: Request) -> Response:
     except (PulserError, TimeoutError):
         checks["database"] = "unreachable"
     shown = {name: {"status": "healthy" if count else "absent", "instances": count} for name, count in sorted(live.items())}
-    return _json({"ok": all(value == "ok" for value in checks.values()), "version": __version__, "checks": checks, "agents": shown})
+    return _json({"ok": _fine(checks), "version": __version__, "checks": checks, "agents": shown})
 
 
-@router.get("/readyz", summary="Can it take work?", responses={503: {"description": "Not now; `checks` says why."}})
+@router.head("/readyz", include_in_schema=False)
+@router.get("/readyz", summary="Can it take work?", responses={503: {"description": "Not now; `checks` says why, to who may look."}})
 async def readyz(request: Request) -> Response:
-    """Migrations current, writer alive, workers alive: 200 or 503."""
+    """Database answering, writer, log reader and workers alive: 200 or 503."""
     checks = await _checks(room(request))
-    ok = all(value == "ok" for value in checks.values())
-    return _json({"ok": ok, "checks": checks}, 200 if ok else 503)
+    ok = _fine(checks)
+    return _json({"ok": ok, "checks": checks} if _may_look(request) else {"ok": ok}, 200 if ok else 503)
+
+
+def _may_look(request: Request) -> bool:
+    return request.scope.get("pulser.actor") is not None or bool(request.scope.get("pulser.open"))
+
+
+def _fine(checks: dict[str, str]) -> bool:
+    return all(value == "ok" for value in checks.values())
 
 
 async def _checks(r: Room) -> dict[str, str]:
-    checks: dict[str, str] = {"writer": "ok" if r.store.alive else "a database thread has died"}
-    try:
-        async with asyncio.timeout(CHECK_S):
-            await r.store.write(_touch, scope="engine")
-        checks["database"] = "ok"
-    except TimeoutError:
-        checks["database"] = f"no answer for {CHECK_S:.0f} s"
-    except PulserError as error:
-        checks["database"] = error.detail
+    checks: dict[str, str] = {"writer": "ok" if r.store.alive else "a database thread has died", "database": await _answering(r)}
+    checks["log"] = "ok" if r.follower.alive else "the reader of the log has died: streams tell nothing"
     if r.pool is not None:
         age = r.heartbeat_age_s()
         late = age is None or age > r.settings.worker.lease_s
         checks["workers"] = f"no heartbeat for {age:.0f} s" if late and age is not None else "paused" if r.pool.paused else "ok"
     return checks
+
+
+class Answering:
+    """Whether the database takes a write, asked at most once a second however many want to know, and by one at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._fine_at = -FRESH_S
+        self._asking: asyncio.Task[str] | None = None
+
+    async def __call__(self) -> str:
+        """``ok``, or what is wrong. Only a good answer is remembered: what has recovered is ready at once."""
+        if monotonic() - self._fine_at < FRESH_S:
+            return "ok"
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._asking)
+
+    async def _ask(self) -> str:
+        try:
+            async with asyncio.timeout(CHECK_S):
+                await self._store.write(_touch, scope="engine")
+        except TimeoutError:
+            return f"no answer for {CHECK_S:.0f} s"
+        except PulserError as error:
+            return error.detail
+        self._fine_at = monotonic()
+        return "ok"
+
+
+def _answering(r: Room) -> Awaitable[str]:
+    if r.answering is None:
+        r.answering = Answering(r.store)
+    return r.answering()
 
 
 def _touch(tx: Tx) -> None:
@@ -79,9 +123,13 @@ def _touch(tx: Tx) -> None:
 
 @router.get("/metrics", summary="For Prometheus", response_class=Response)
 async def show_metrics(request: Request) -> Response:
-    """Counters of this process, and the queue as it is now."""
-    r = room(request)
-    caller(request)
+    """Counters of this process over all companies, and the queue as it is now: open on the machine itself, else for admins of the default company."""
+    r, actor = room(request), caller(request)
+    if not runs_installation(actor) and not (request.scope.get("pulser.open") and actor.company_id == keys.DEFAULT_COMPANY):
+        raise Forbidden(
+            f"{actor.name} may see the numbers of {actor.company_id} only; these are of every company",
+            hint=f"Use a key with the role admin of the company {keys.DEFAULT_COMPANY}.",
+        )
     metrics.set_queue(
         await r.store.read(views.queue_depths, scope="engine"), await r.store.read(instances.alive, scope="engine"), [spec.name for spec in r.registry.agents()]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from pulser.events.follow import Follower
 from pulser.intake.submit import Submitter
 from pulser.store.blobs import Blobs
 from pulser.store.store import Store
+from pulser.tools.inputs import Places
 from pulser.web.caller import CACHED_S, may_go_on
 from pulser.worker.pool import Pool
 
@@ -41,6 +42,8 @@ class Room:
     local: LocalToken | None
     pool: Pool | None
     heartbeat_age_s: Any  # () -> seconds since the last heartbeat, or None
+    places: Places | None = None  # embedded: where paths may lead; elsewhere the worker has other folders
+    answering: Callable[[], Awaitable[str]] | None = None  # whether the database does; made when first asked for
 
 
 def room(request: Request) -> Room:

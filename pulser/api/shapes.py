@@ -181,8 +181,8 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "File": _object("A stored file; `file` is how payloads name it.", file=_TEXT, sha256=_TEXT, size_bytes=_INT, media_type=_TEXT, name=_TEXT),
     "Alive": _object("It answers.", ok=_TRUTH),
-    "Ready": _object("Whether it can take work.", ok=_TRUTH, checks=_JSON),
-    "Health": _object("How everything is.", ok=_TRUTH, version=_TEXT, checks=_JSON, agents=_JSON),
+    "Ready": _object("Whether it can take work; why not, to who may look.", {"checks": _JSON}, ok=_TRUTH),
+    "Health": _object("How everything is.", {"checks": _JSON, "agents": _JSON}, ok=_TRUTH, version=_TEXT),
     "Caller": _object("Who asks.", name=_TEXT, company_id=_TEXT, role=_TEXT, may_write=_TRUTH),
     "StartLink": _object("A secret that works once.", secret=_TEXT, expires_in_s=_INT),
 }

@@ -51,7 +51,7 @@ async def submit(request: Request, wait_s: Wait = 0) -> Response:
     """Submit one task. 202 means it is on disk; with `wait_s` the answer is the ended task, if it ends in time."""
     r, actor = room(request), writer(request)
     body = await request.body()
-    made = draft(parse(TaskRequest, body), r.registry, r.settings.queue)
+    made = draft(parse(TaskRequest, body), r.registry, r.settings.queue, places=r.places)
     done = await _write(request, actor, Submission([made], key=_key(request, actor, "POST /tasks", body)))
     location = f"/api/v1/tasks/{done.task_ids[0]}"
     if wait_s:
@@ -76,7 +76,7 @@ async def submit_batch(request: Request) -> Response:
     batch = parse(BatchRequest, body)
     if len(batch.tasks) > r.settings.queue.batch_limit:
         raise TooLarge(f"{len(batch.tasks)} tasks in one batch; {r.settings.queue.batch_limit} are allowed", hint="Send several batches.")
-    drafts = [draft(each, r.registry, r.settings.queue, pointer=f"/tasks/{n}") for n, each in enumerate(batch.tasks)]
+    drafts = [draft(each, r.registry, r.settings.queue, pointer=f"/tasks/{n}", places=r.places) for n, each in enumerate(batch.tasks)]
     done = await _write(request, actor, Submission(drafts, batch=True, key=_key(request, actor, "POST /tasks/batch", body)))
     return Response(done.body, status_code=202, media_type=JSON, headers={"Idempotent-Replayed": "true"} if done.replayed else {})
 

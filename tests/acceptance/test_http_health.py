@@ -6,6 +6,7 @@ import fcntl
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,14 +35,62 @@ def test_health_tells_version_checks_and_every_agent(anybody: httpx2.Client):
 
 def test_a_ready_server_names_what_it_checked(anybody: httpx2.Client):
     answer = anybody.get("/readyz")
-    assert (answer.status_code, answer.json()) == (200, {"ok": True, "checks": {"writer": "ok", "database": "ok", "workers": "ok"}})
+    assert (answer.status_code, answer.json()) == (200, {"ok": True, "checks": {"writer": "ok", "database": "ok", "log": "ok", "workers": "ok"}})
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/health", "/readyz"])
+def test_a_probe_may_ask_for_the_head_only(anybody: httpx2.Client, path: str):
+    answer = anybody.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+@contextmanager
+def held(data_dir: Path) -> Iterator[None]:
+    """As another process would that writes and never ends."""
+    with (data_dir / "write.lock").open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def becomes_unready(api: httpx2.Client) -> httpx2.Response:
+    """A good answer of the database is believed for a second."""
+    deadline = time.monotonic() + 10
+    while (answer := api.get("/readyz")).status_code == 200:
+        assert time.monotonic() < deadline
+    return answer
+
+
+def test_many_who_ask_whether_all_is_well_write_once_a_second(served: Served, anybody: httpx2.Client):
+    """Each write takes the lock that other processes of the folder wait for: while one holds it, what was fine a moment ago needs none."""
+    began = time.monotonic()
+    while time.monotonic() - began < 1.2:  # from a fresh second on
+        anybody.get("/readyz")
+        began_second = time.monotonic()
+        with held(served.data_dir):
+            answers = [anybody.get(path).status_code for path in ("/readyz", "/health", "/readyz")]
+        if time.monotonic() - began_second < 0.5:
+            assert answers == [200, 200, 200]
+            return
+    raise AssertionError("the machine is too slow to tell")
+
+
+def test_over_the_network_who_has_not_signed_in_hears_only_whether_it_is_well(tmp_path: Path):
+    with pulser(tmp_path) as served:
+        assert set(served.client(None).get("/health").json()) == {"ok", "version", "checks", "agents"}, "on the machine itself there is nothing to hide"
+        proxied_ = {"X-Forwarded-For": "203.0.113.7"}
+        anybody, operator = served.client(None, headers=proxied_), served.client(headers=proxied_)
+        assert set(anybody.get("/health").json()) == {"ok", "version"} and set(operator.get("/health").json()) == {"ok", "version", "checks", "agents"}
+        assert anybody.get("/readyz").json() == {"ok": True} and operator.get("/readyz").json()["checks"]
+        with held(served.data_dir):
+            becomes_unready(operator)
+            answer = anybody.get("/readyz")
+            assert (answer.status_code, answer.json()) == (503, {"ok": False})
 
 
 def test_a_database_that_does_not_answer_makes_it_unready_but_not_dead_and_it_recovers(tmp_path: Path):
     with pulser(tmp_path) as served:
         api = served.client()
-        with (served.data_dir / "write.lock").open("r+b") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # as another process would that writes and never ends
+        with held(served.data_dir):
             answer = api.get("/readyz")
             assert answer.status_code == 503
             assert answer.json()["ok"] is False and "no answer" in answer.json()["checks"]["database"]
@@ -129,7 +178,7 @@ def test_postgres_may_go_and_come_back_and_readiness_tells(tmp_path: Path, postg
         assert Work(api).run()["stage"] == "done"
         assert api.get("/readyz").json()["ok"] is True
         proxy.sever()
-        assert api.get("/readyz").status_code == 503
+        becomes_unready(api)
         assert api.get("/healthz").status_code == 200
         answer = api.post("/api/v1/tasks", json={"task_type": "orchestration", "payload": {"action": "noop"}})
         problem(answer, 503, "unavailable")

@@ -110,6 +110,19 @@ def test_an_instance_of_all_companies_is_switched_by_admins_of_the_default_compa
         assert installation_s.patch(where, json={"available": True}).status_code == 200
 
 
+def test_the_numbers_of_all_companies_are_for_those_who_run_the_installation(
+    served: Served, secrets: dict[str, str], anybody: httpx2.Client, api: httpx2.Client
+):
+    for name in ("guest", "worker", "boss"):
+        problem(served.client(secrets[name]).get("/metrics"), 403, "forbidden")
+    for one in (anybody, api, served.client(secrets["clerk"])):
+        assert one.get("/metrics").status_code == 200, "on the machine itself they are open"
+    proxied = {"X-Forwarded-For": "203.0.113.7"}
+    problem(anybody.get("/metrics", headers=proxied), 401, "not-signed-in")
+    problem(served.client(secrets["clerk"]).get("/metrics", headers=proxied), 403, "forbidden")
+    assert served.client(secrets["chief"]).get("/metrics", headers=proxied).status_code == 200
+
+
 def test_no_key_makes_a_link_that_opens_the_local_operators_session(served: Served, secrets: dict[str, str], api: httpx2.Client):
     for name in ("guest", "worker", "boss", "clerk", "chief", "operator"):
         problem(served.client(secrets[name]).post("/session/link"), 403, "forbidden")
