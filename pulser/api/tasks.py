@@ -20,6 +20,7 @@ from pulser.intake.request import TEXT, BatchRequest, ChecklistItem, TaskRequest
 from pulser.intake.submit import Key, Submission, Submitted
 from pulser.store.tasks import Filter, artifacts_of
 from pulser.web.caller import caller, writer
+from pulser.web.query import REVALIDATED, plain, unchanged
 
 router = APIRouter(tags=["tasks"])
 JSON = "application/json"
@@ -124,9 +125,7 @@ async def list_tasks(
     for name, at in (("since", since), ("until", until_)):
         if at is not None and at.tzinfo is None:
             raise BadInput(f"{name} needs an offset, such as Z", errors=[{"pointer": f"/{name}", "detail": "no offset"}])
-    for name, text in (("task_type", task_type), ("agent", agent), ("priority", priority), ("requester", requester), ("parent_id", parent_id), ("q", q)):
-        if "\x00" in text:
-            raise BadInput(f"{name} has a NUL character", errors=[{"pointer": f"/{name}", "detail": "NUL"}])
+    plain({"task_type": task_type, "agent": agent, "priority": priority, "requester": requester, "parent_id": parent_id, "q": q})
     if (status or stage) and not stages:
         return _json({"items": [], "next": None})  # no stage is both
     wanted = Filter(stages, task_type, agent, priority, requester, q, parent_id, since, until_)
@@ -173,8 +172,11 @@ async def artifact(request: Request, task_id: str, name: str) -> Response:
     row = next((row for row in rows if row["name"] == name and row["kind"] == "file"), None)
     if row is None:
         raise NotFound(f"{task_id[:60]} has no artifact {name[:200]!r}", hint="GET /api/v1/tasks/{id} lists them.")
+    tag = f'"{row["sha256"]}"'
+    headers = {"Content-Security-Policy": _HARMLESS, "Cache-Control": REVALIDATED, "ETag": tag}
+    if same := unchanged(request, tag, headers):
+        return same
     path = await asyncio.to_thread(r.blobs.path, actor.company_id, row["sha256"])
-    headers = {"Content-Security-Policy": _HARMLESS, "ETag": f'"{row["sha256"]}"'}
     inline = row["media_type"].split(";")[0] in ("text/plain", "text/markdown", "application/json", "image/svg+xml", "image/png", "text/html", "text/csv")
     media_type = row["media_type"] if inline else "application/octet-stream"
     return FileResponse(
@@ -193,8 +195,11 @@ async def log_of(request: Request, task_id: str, generation: Annotated[int, Quer
     if not rows:
         raise NotFound(f"{task_id[:60]} has no such log", hint="Only attempts that printed something have one.")
     row = max(rows, key=lambda row: (row["generation"], row["attempt"]))
+    tag, headers = f'"{row["sha256"]}"', {"Cache-Control": REVALIDATED}
+    if same := unchanged(request, tag, headers):
+        return same
     path = await asyncio.to_thread(r.blobs.path, actor.company_id, row["sha256"])
-    return FileResponse(path, media_type="text/plain; charset=utf-8")
+    return FileResponse(path, media_type="text/plain; charset=utf-8", headers={**headers, "ETag": tag})
 
 
 class Reason(BaseModel):
@@ -288,6 +293,7 @@ async def change(request: Request, task_id: str, values: Change) -> Response:
 @router.get("/dead", tags=["dead letters"], summary="Dead letters, newest first")
 async def dead(request: Request, limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: str | None = None, agent: str = "", task_type: str = "") -> Response:
     """Failed tasks that nobody requeued or discarded."""
+    plain({"agent": agent, "task_type": task_type})
     wanted = Filter(stages=("failed",), agent=agent, task_type=task_type, discarded=False)
     return _json(await room(request).store.read(views.page, wanted, limit, cursor, company=caller(request).company_id))
 

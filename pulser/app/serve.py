@@ -22,11 +22,14 @@ from pulser.api.describe import describe
 from pulser.api.room import Room
 from pulser.app.build import Crew, Parts, build, start_crew
 from pulser.app.console_data import ConsoleData
+from pulser.console.pages import failed
 from pulser.console.pages import routes as console_routes
 from pulser.core.errors import OperatorError
 from pulser.core.settings import Settings
 from pulser.events.follow import Follower
 from pulser.observe import logs
+from pulser.tools.inputs import Places
+from pulser.tools.paths import parse_root
 from pulser.web import metrics, problems
 from pulser.web.caller import Callers
 from pulser.web.express import Express
@@ -55,7 +58,7 @@ def create_app(parts: Parts, *, workers: bool = True, ready: Callable[[], None] 
     parts.local = LocalToken(settings.store.data_dir) if loopback else None
     follower = Follower(parts.store)
     follower.watch(metrics.count, metrics.COUNTED)
-    room = Room(settings, parts.store, parts.registry, parts.submitter, parts.blobs, follower, parts.local, None, lambda: None)
+    room = Room(settings, parts.store, parts.registry, parts.submitter, parts.blobs, follower, parts.local, None, lambda: None, _places(settings))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -78,12 +81,19 @@ def create_app(parts: Parts, *, workers: bool = True, ready: Callable[[], None] 
     app.state.room = room
     app.state.callers = Callers(parts.store, parts.local, Sessions(settings.store.data_dir, parts.local))
     app.router.routes.extend(console_routes(ConsoleData(room)))
-    problems.install(app)
+    problems.install(app, lambda request, error: failed(request, error, request.scope.get("pulser.actor")))
     if settings.server.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(settings.server.cors_origins), allow_methods=["*"], allow_headers=["*"], expose_headers=["Location", "ETag"]
         )
     return Gate(Express(app, app, {("POST", "/api/v1/tasks"): tasks.submit}), app.state.callers, settings.server, open_reads=loopback)
+
+
+def _places(settings: Settings) -> Places | None:
+    """Embedded, server and worker see the same folders, so a path can be looked at when it is submitted."""
+    if settings.store.database_url:
+        return None
+    return Places(tuple(parse_root(root) for root in settings.tools.roots), settings.store.data_dir)
 
 
 def serve(settings: Settings, *, workers: bool = True) -> int:

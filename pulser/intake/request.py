@@ -17,6 +17,7 @@ from pulser.core.errors import BadInput, Malformed, TooLarge, UnknownName
 from pulser.core.settings import Queue
 from pulser.core.task import Priority
 from pulser.tools.arguments import check_json
+from pulser.tools.inputs import Places
 
 Model = TypeVar("Model", bound=BaseModel)
 Short = Annotated[str, Field(min_length=1, max_length=200)]
@@ -130,8 +131,12 @@ def _as_json(decision: Decision) -> tuple[str, str]:
     return _encode(decision).decode(), _encode({"agent": decision.agent, "rule": decision.rule, "reason": decision.reason}).decode()
 
 
-def draft(request: TaskRequest, registry: Registry, queue: Queue, *, pointer: str = "") -> Draft:
-    """Check ``request`` against its action's schema and route it; :class:`BadInput` with pointers otherwise. Writes nothing."""
+def draft(request: TaskRequest, registry: Registry, queue: Queue, *, pointer: str = "", places: Places | None = None) -> Draft:
+    """Check ``request`` against its action's schema and route it; :class:`BadInput` with pointers otherwise. Writes nothing.
+
+    With ``places``, paths are looked at, too, unless the task is for later: then they need not be there yet.
+    """
+    now = request.run_at is None and not request.depends_on
     wanted = request.payload.get("action")
     if wanted is not None and not isinstance(wanted, str):
         raise BadInput("payload.action is the name of an action", errors=[{"pointer": f"{pointer}/payload/action", "detail": "must be a string"}])
@@ -150,7 +155,7 @@ def draft(request: TaskRequest, registry: Registry, queue: Queue, *, pointer: st
         )
     if "null" in payload:  # which is how NaN and Infinity are written, too
         check_json(args, f"{pointer}/payload")
-    check_payload(action.tool, {**action.defaults, **args}, payload, pointer=f"{pointer}/payload")
+    check_payload(action.tool, {**action.defaults, **args}, payload, pointer=f"{pointer}/payload", places=places if now else None)
     routing, routing_told = _as_json(decision)
     return Draft(
         task_type=decision.task_type,

@@ -50,6 +50,14 @@ class Resolved:
     git: list[GitCopy] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where paths of payloads may lead, on the machine that submits and works alike."""
+
+    roots: tuple[Root, ...]
+    data_dir: Path | None
+
+
 def check(tool: Tool, args: Json, roots: Sequence[Root], data_dir: Path | None, pointer: str = "/payload") -> None:
     """Refuse at submission what could not be resolved later: bad references, and paths that are outside the roots or not there."""
     for where, text in _named(tool, args, pointer):

@@ -396,7 +396,7 @@ def demonstrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pat
     try:
         for line in process.stdout:
             printed += line
-            if "pulser open" in line or "did not run" in line:
+            if "open it with: pulser open" in line or "did not run" in line:
                 break
         watchdog.cancel()
         yield data_dir, printed.partition(" at ")[2].split()[0], printed

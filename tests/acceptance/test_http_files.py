@@ -32,6 +32,26 @@ def test_every_artifact_is_there_with_its_bytes_type_and_checksum(api: httpx2.Cl
         assert answer.headers["content-disposition"].endswith(f'filename="{Path(each["name"]).name}"')
 
 
+def test_files_are_kept_by_the_browser_but_asked_for_again_and_everything_else_is_not_kept(api: httpx2.Client, work: Work, profiled: dict[str, Any]):
+    printed = work.run("testing", {"action": "test", "path": "project"})["attempts"][0]["log_url"]
+    stored = api.post("/api/v1/files", params={"name": "kept.txt"}, content=b"kept").json()["sha256"]
+    for url in (profiled["artifacts"][0]["url"], printed, f"/api/v1/files/{stored}"):
+        first = api.get(url)
+        assert first.headers["cache-control"] == "private, no-cache"
+        again = api.get(url, headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+        assert api.get(url, headers={"If-None-Match": '"other"'}).content == first.content
+    for url in ("/api/v1/tasks", f"/api/v1/tasks/{profiled['task_id']}", "/api/v1/nothing", "/api/v1/events"):
+        assert api.get(url).headers["cache-control"] == "no-store"
+    assert api.post("/api/v1/tasks", json={"task_type": "orchestration", "payload": {"action": "noop"}}).headers["cache-control"] == "no-store"
+
+
+def test_who_may_not_have_a_file_is_not_told_that_it_is_unchanged(anybody: httpx2.Client, profiled: dict[str, Any]):
+    url, tag = profiled["artifacts"][0]["url"], f'"{profiled["artifacts"][0]["sha256"]}"'
+    problem(anybody.get(url, headers={"If-None-Match": tag, "X-Forwarded-For": "203.0.113.7"}), 401, "not-signed-in")
+    problem(anybody.get(f"/api/v1/files/{'0' * 64}", headers={"If-None-Match": "*"}), 404, "not-found")
+
+
 def test_a_page_that_a_task_made_can_do_nothing_in_a_browser(anybody: httpx2.Client, profiled: dict[str, Any]):
     page = next(each for each in profiled["artifacts"] if each["media_type"].startswith("text/html"))
     answer = anybody.get(page["url"])

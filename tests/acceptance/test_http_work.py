@@ -153,7 +153,7 @@ def test_arkie_counts_the_instances_that_a_load_takes(do: Any):
 
 def test_learnbot_mines_its_own_failures_and_log_files_into_skills(do: Any, work: Work, samples: Path):
     for _ in range(3):
-        work.run("analytics", {"action": "profile", "path": "nowhere.csv"})
+        work.run("analytics", {"action": "profile", "path": "nowhere.csv"}, run_at="2020-01-01T00:00:00Z")
     _, files = do("skills_mining", {"action": "mine_failures"}, "learnbot")
     skills = [content.decode() for name, content in files.items() if name.endswith("SKILL.md")]
     assert any("nowhere.csv" in text or "no such file" in text for text in skills)
