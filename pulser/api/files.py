@@ -18,6 +18,7 @@ from pulser.events.append import emit
 from pulser.store.blobs import info
 from pulser.store.tx import Tx
 from pulser.web.caller import caller, writer
+from pulser.web.query import REVALIDATED, unchanged
 
 router = APIRouter(tags=["files"])
 _BODY = {
@@ -69,8 +70,9 @@ async def upload(request: Request, name: Annotated[str, Query(max_length=200, de
 async def download(request: Request, sha256: str) -> Response:
     """Always as a download."""
     actor, r = caller(request), room(request)
-    path = await asyncio.to_thread(r.blobs.path, actor.company_id, sha256)
+    path = await asyncio.to_thread(r.blobs.path, actor.company_id, sha256)  # whether it is there, and theirs
+    tag, headers = f'"{sha256}"', {"Content-Security-Policy": "sandbox", "Cache-Control": REVALIDATED}
+    if same := unchanged(request, tag, headers):
+        return same
     known = await r.store.read(info, sha256, company=actor.company_id)
-    return FileResponse(
-        path, media_type="application/octet-stream", filename=known["name"] or sha256, headers={"Content-Security-Policy": "sandbox", "ETag": f'"{sha256}"'}
-    )
+    return FileResponse(path, media_type="application/octet-stream", filename=known["name"] or sha256, headers={**headers, "ETag": tag})

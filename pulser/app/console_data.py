@@ -13,6 +13,7 @@ from pulser.core.actor import Actor
 from pulser.events import feed
 from pulser.store.tasks import Filter
 from pulser.web.caller import caller
+from pulser.web.query import plain
 
 
 class ConsoleData:
@@ -23,6 +24,7 @@ class ConsoleData:
 
     async def list_tasks(self, company: str, **filters: Any) -> dict[str, Any]:
         """``{items, next}``, newest first."""
+        plain(filters)
         status = filters.get("status") or ()
         statuses = [status] if isinstance(status, str) else list(status)
         wanted = Filter(
@@ -48,6 +50,7 @@ class ConsoleData:
 
     async def list_events(self, company: str, **filters: Any) -> dict[str, Any]:
         """``{items, next}``; newest first, unless ``after`` is given."""
+        plain(filters)
         kinds = filters.get("kind") or ()
         wanted = feed.Wanted(target=filters.get("task_id") or "", kinds=(kinds,) if isinstance(kinds, str) else tuple(kinds), actor=filters.get("actor") or "")
         limit = int(filters.get("limit") or 100)

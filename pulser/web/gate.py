@@ -61,19 +61,23 @@ class Gate:
             return
         began = monotonic()
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"")
-        request_id = given.decode() if _REQUEST_ID.match(given) else "req_" + ulid(int(began * 1000))
+        named = headers.get(b"x-request-id", b"")
+        request_id = named.decode() if _REQUEST_ID.match(named) else "req_" + ulid(int(began * 1000))
         scope["pulser.request_id"] = request_id
         tail = [*_HEADERS, (b"x-request-id", request_id.encode())]
         method, path = scope["method"], scope["path"]
+        api = path.startswith("/api/")
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *tail]
+                given = message.get("headers", ())
+                message["headers"] = [*given, *tail]
+                if api and b"cache-control" not in dict(given):
+                    message["headers"].append((b"cache-control", b"no-store"))
                 status = message["status"]
                 REQUESTS.labels(method if method in _METHODS else "other", status).inc()
                 SECONDS.observe(monotonic() - began)
-                if status >= 500 or (status >= 400 and path.startswith("/api")):
+                if status >= 500 or (status >= 400 and api):
                     log.info("answered", method=method, path=path, status=status, request_id=request_id, ms=round((monotonic() - began) * 1000, 2))
             await send(message)
 
