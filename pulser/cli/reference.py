@@ -16,8 +16,8 @@ def page() -> str:
     lines = [
         "# Command line",
         "",
-        "Each command says the same with `--help`. `serve`, `worker`, `db`, `doctor`, `config`, `backup`, `restore`, `key` and `company` open the data folder or",
-        "the database themselves; every other command speaks to the server at `PULSER_URL`, or on this machine at `PULSER_PORT`, signed in with",
+        "Each command says the same with `--help`. `serve`, `worker`, `db`, `doctor`, `config`, `backup`, `restore`, `key` and `company` open the data folder",
+        "or the database themselves; every other command speaks to the server at `PULSER_URL`, or on this machine at `PULSER_PORT`, signed in with",
         "`PULSER_API_KEY` or the data folder's token. `--url` and `--data` before the command name another server and data folder.",
         "",
         "With `--json` standard output holds one JSON document, or one JSON document per line where events are told, and nothing else. Tables have frames and",

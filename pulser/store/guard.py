@@ -18,7 +18,6 @@ from sqlalchemy.sql.selectable import FromGrouping, SelectStatementGrouping
 
 from pulser.store.tables import AUTH, COMPANY, ENGINE, INSTALLATION
 
-
 REMEMBERED = 2_000
 _passed: set[tuple[str, Any]] = set()  # judging takes a tenth of a millisecond to three
 
