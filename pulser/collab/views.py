@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from pulser.agents import actions
 from pulser.agents.registry import Registry
@@ -16,6 +16,7 @@ from pulser.core.errors import BadInput
 from pulser.core.ids import is_id
 from pulser.core.task import RUNNING, STATUS, TERMINAL
 from pulser.store import dependencies, instances, tasks
+from pulser.store.listing import NEWEST, SETTLED_ROWS, Filter, look
 from pulser.store.tables import COMPANY, agent_pauses, task_queue
 from pulser.store.tx import Tx
 
@@ -112,12 +113,12 @@ def status(tx: Tx, task_id: str) -> Json:
     return {"task_id": task_id, "status": STATUS[row["stage"]], "stage": row["stage"], "progress": row["progress"], "version": row["version"]}
 
 
-def page(tx: Tx, wanted: tasks.Filter, limit: int, cursor: str | None) -> Json:
-    """``{items, next}``: tasks, newest first."""
+def page(tx: Tx, wanted: Filter, limit: int, cursor: str | None) -> Json:
+    """``{items, next}``: tasks, newest first. There is a ``next`` without a full page when much had to be looked through: see ``listing.look``."""
     if cursor and not is_id(cursor, "tsk"):
         raise BadInput(f"{cursor[:60]!r} is not a cursor of this list", hint="Pass what `next` of the page before said.")
-    rows = tasks.page(tx, wanted, limit + 1, cursor)
-    return {"items": [card(row) for row in rows[:limit]], "next": rows[limit - 1]["task_id"] if len(rows) > limit else None}
+    rows, further = look(tx, wanted, limit, cursor)
+    return {"items": [card(row) for row in rows], "next": further}
 
 
 def counts(tx: Tx) -> Json:
@@ -194,15 +195,15 @@ RECENT = 500
 def _numbers(tx: Tx) -> dict[str, Json]:
     """Ended tasks by agent: counts and nearest-rank percentiles of seconds, over the last 500 tasks."""
     t = task_queue.c
-    recent = (
-        select(t.assigned_agent, t.stage, t.claimed_at, t.completed_at)
-        .where(t.company_id == COMPANY, t.stage.in_(("done", "failed")))
-        .order_by(t.task_id.desc())
-        .limit(RECENT)
-    )
+    columns = (t.task_id, t.assigned_agent, t.stage, t.claimed_at, t.completed_at)
+    ended = [  # by stage, for so the index is ordered
+        select(*columns).where(t.company_id == COMPANY, SETTLED_ROWS, t.stage == stage, t.task_id < NEWEST).order_by(t.task_id.desc()).limit(RECENT)
+        for stage in ("done", "failed")
+    ]
+    recent = sorted((row for statement in ended for row in tx.execute(statement)), key=lambda row: str(row.task_id), reverse=True)[:RECENT]
     spans: dict[str, list[float]] = {}
     found_: dict[str, Json] = {}
-    for row in tx.execute(recent):
+    for row in recent:
         agent, stage, began, ended = row.assigned_agent, row.stage, row.claimed_at, row.completed_at
         mine = found_.setdefault(agent, {"completed": 0, "failed": 0, "p50_s": None, "p95_s": None})
         mine["completed" if stage == "done" else "failed"] += 1
@@ -216,6 +217,4 @@ def _numbers(tx: Tx) -> dict[str, Json]:
 
 def queue_depths(tx: Tx) -> list[tuple[str, str, int]]:
     """``(agent, stage, count)`` of open tasks over all companies; the engine's scope, for metrics."""
-    t = task_queue.c
-    rows = tx.execute(select(t.assigned_agent, t.stage, func.count().label("number")).where(t.stage.not_in(TERMINAL)).group_by(t.assigned_agent, t.stage))
-    return [(row.assigned_agent, row.stage, row.number) for row in rows]
+    return [(agent, stage, number) for (agent, stage), number in tasks.counts(tx).items()]

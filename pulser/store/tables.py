@@ -160,7 +160,7 @@ task_queue = Table(
     CheckConstraint(_one_of("priority", PRIORITIES), name="task_queue_priority_check"),
     # no foreign key to companies: it would lock one row of it for every task; sign-in and row-level security name the company
 )
-_claim = ("company_id", "assigned_agent", "rank_at", "task_id")  # the id is carried along, so that queued tasks are listed and counted from here
+_claim = ("company_id", "assigned_agent", "rank_at", "task_id", "ready")  # the last two so that queued tasks are listed and counted from the index alone
 Index("task_queue_claim", *[task_queue.c[c] for c in _claim], sqlite_where=text("ready = 1"), postgresql_where=text("ready"))
 Index(
     "task_queue_claim_critical",
@@ -169,21 +169,23 @@ Index(
     postgresql_where=text("ready AND priority = 'critical'"),
 )
 _delayed = "stage IN ('queued', 'approved') AND ready = 0 AND available_at IS NOT NULL"
-Index(
-    "task_queue_delayed",
-    *[task_queue.c[c] for c in ("available_at", "company_id", "assigned_agent", "task_id")],
-    sqlite_where=text(_delayed),
-    postgresql_where=text(_delayed.replace("ready = 0", "NOT ready")),
-)
+_later = ("company_id", "assigned_agent", "task_id", "stage", "ready", "available_at")  # the sweep goes by time over all companies, lists by company
+for _name, _columns in (("delayed", ("available_at",)), ("later", _later)):
+    Index(
+        f"task_queue_{_name}",
+        *[task_queue.c[c] for c in _columns],
+        sqlite_where=text(_delayed),
+        postgresql_where=text(_delayed.replace("ready = 0", "NOT ready")),
+    )
 Index(
     "task_queue_leased",
-    task_queue.c.lease_expires_at,
     task_queue.c.company_id,
+    task_queue.c.lease_expires_at,
     sqlite_where=text("lease_expires_at IS NOT NULL"),
     postgresql_where=text("lease_expires_at IS NOT NULL"),
 )
-SETTLED: tuple[Stage, ...] = ("waiting", "review", "approved", "merging", "done", "failed", "cancelled")  # most tasks enter one of them once: done
-_settled = _one_of("stage", SETTLED)
+FLOWING: tuple[Stage, ...] = ("queued", "claimed", "in_progress")  # the others a task enters seldom, or once: done
+_settled = _one_of("stage", FLOWING).replace(" IN ", " NOT IN ")  # not IN the others: SQLite would walk those one by one
 Index(
     "task_queue_stage",
     *[task_queue.c[c] for c in ("company_id", "stage", "task_id", "assigned_agent")],

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import String, cast, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
 
 from pulser.store.batch import Insertion, Row, insert_many
-from pulser.store.tables import COMPANY, artifacts, task_queue
+from pulser.store.listing import DELAYED_ROWS, LEASED_ROWS, SETTLED_ROWS, look
+from pulser.store.listing import Filter as Filter
+from pulser.store.tables import COMPANY, artifacts, companies, task_queue
 from pulser.store.tx import Tx
 
 t = task_queue.c
@@ -50,52 +50,14 @@ def put(tx: Tx, task_id: str, values: Mapping[str, Any], *, events: int) -> int:
     return int(tx.execute(statement).scalar_one())
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which tasks to list; empty fields do not filter."""
-
-    stages: tuple[str, ...] = ()
-    task_type: str = ""
-    agent: str = ""
-    priority: str = ""
-    requester: str = ""
-    text: str = ""
-    parent_id: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
-    discarded: bool | None = None
-
-
-HEAVY = ("payload", "result", "attempts", "routing", "checklist", "description")
-_LIST = [column for column in task_queue.c if column.name not in HEAVY]
-
-
 def page(tx: Tx, wanted: Filter, limit: int, before: str | None) -> list[dict[str, Any]]:
-    """Up to ``limit`` tasks older than the id ``before``, newest first, without their heavy columns."""
-    statement = select(*_LIST).where(t.company_id == COMPANY).order_by(t.task_id.desc()).limit(limit)
-    if before:
-        statement = statement.where(t.task_id < before)
-    if wanted.stages:
-        statement = statement.where(t.stage.in_(wanted.stages))
-    for column, value in (
-        (t.task_type, wanted.task_type),
-        (t.assigned_agent, wanted.agent),
-        (t.priority, wanted.priority),
-        (t.requester, wanted.requester),
-        (t.parent_id, wanted.parent_id),
-    ):
-        if value:
-            statement = statement.where(column == value)
-    if wanted.since:
-        statement = statement.where(t.created_at >= wanted.since)
-    if wanted.until:
-        statement = statement.where(t.created_at < wanted.until)
-    if wanted.discarded is not None:
-        statement = statement.where(t.discarded == wanted.discarded)
-    if wanted.text:
-        like = "%" + wanted.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        statement = statement.where(or_(*[cast(column, String).ilike(like, escape="\\") for column in (t.title, t.description, t.task_id, t.action)]))
-    return [dict(row) for row in tx.execute(statement).mappings()]
+    """Up to ``limit`` tasks older than the id ``before``, newest first, without their heavy columns; looks until it has them, or at all there are."""
+    rows: list[dict[str, Any]] = []
+    while True:
+        more, before = look(tx, wanted, limit - len(rows), before)
+        rows += more
+        if before is None or len(rows) == limit:
+            return rows
 
 
 def child_ids(tx: Tx, parent_id: str) -> list[str]:
@@ -110,13 +72,22 @@ def children(tx: Tx, parent_id: str) -> list[dict[str, Any]]:
 
 
 def counts(tx: Tx) -> dict[tuple[str, str], int]:
-    """How many tasks there are by (agent, stage), ended ones left out."""
-    statement = (
-        select(t.assigned_agent, t.stage, func.count().label("number"))
-        .where(t.company_id == COMPANY, t.stage.not_in(("done", "failed", "cancelled")))
-        .group_by(t.assigned_agent, t.stage)
-    )
-    return {(row.assigned_agent, row.stage): row.number for row in tx.execute(statement)}
+    """How many tasks there are by (agent, stage), ended ones left out; of the company, or in the engine's scope of all.
+
+    Counted from the partial indexes: what may be claimed or is delayed is queued, but for what is approved.
+    """
+    mine = t.company_id == COMPANY if tx.scope == "app" else t.company_id.in_(select(companies.c.company_id))
+    agent, number = t.assigned_agent, func.count().label("number")
+    found: dict[tuple[str, str], int] = {}
+    approved = (SETTLED_ROWS, t.stage == "approved", or_(t.ready, t.available_at.is_not(None)))
+    parts: list[tuple[tuple[ColumnElement[bool], ...], int]] = [((t.ready,), 1), (DELAYED_ROWS, 1), (approved, -1)]
+    for where, sign in parts:
+        for row in tx.execute(select(agent, number).where(mine, *where).group_by(agent)):
+            found[row.assigned_agent, "queued"] = found.get((row.assigned_agent, "queued"), 0) + sign * row.number
+    for others in (and_(SETTLED_ROWS, t.stage.in_(("waiting", "review", "approved"))), LEASED_ROWS):
+        for row in tx.execute(select(agent, t.stage, number).where(mine, others).group_by(agent, t.stage)):
+            found[row.assigned_agent, row.stage] = row.number
+    return {key: number for key, number in found.items() if number}
 
 
 def put_artifacts(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:

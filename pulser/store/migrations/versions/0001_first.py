@@ -192,7 +192,7 @@ def upgrade() -> None:
     op.create_index(
         "task_queue_claim",
         "task_queue",
-        ["company_id", "assigned_agent", "rank_at", "task_id"],
+        ["company_id", "assigned_agent", "rank_at", "task_id", "ready"],
         unique=False,
         sqlite_where=sa.text("ready = 1"),
         postgresql_where=sa.text("ready"),
@@ -200,7 +200,7 @@ def upgrade() -> None:
     op.create_index(
         "task_queue_claim_critical",
         "task_queue",
-        ["company_id", "assigned_agent", "rank_at", "task_id"],
+        ["company_id", "assigned_agent", "rank_at", "task_id", "ready"],
         unique=False,
         sqlite_where=sa.text("ready = 1 AND priority = 'critical'"),
         postgresql_where=sa.text("ready AND priority = 'critical'"),
@@ -208,7 +208,15 @@ def upgrade() -> None:
     op.create_index(
         "task_queue_delayed",
         "task_queue",
-        ["available_at", "company_id", "assigned_agent", "task_id"],
+        ["available_at"],
+        unique=False,
+        sqlite_where=sa.text("stage IN ('queued', 'approved') AND ready = 0 AND available_at IS NOT NULL"),
+        postgresql_where=sa.text("stage IN ('queued', 'approved') AND NOT ready AND available_at IS NOT NULL"),
+    )
+    op.create_index(
+        "task_queue_later",
+        "task_queue",
+        ["company_id", "assigned_agent", "task_id", "stage", "ready", "available_at"],
         unique=False,
         sqlite_where=sa.text("stage IN ('queued', 'approved') AND ready = 0 AND available_at IS NOT NULL"),
         postgresql_where=sa.text("stage IN ('queued', 'approved') AND NOT ready AND available_at IS NOT NULL"),
@@ -216,7 +224,7 @@ def upgrade() -> None:
     op.create_index(
         "task_queue_leased",
         "task_queue",
-        ["lease_expires_at", "company_id"],
+        ["company_id", "lease_expires_at"],
         unique=False,
         sqlite_where=sa.text("lease_expires_at IS NOT NULL"),
         postgresql_where=sa.text("lease_expires_at IS NOT NULL"),
@@ -234,8 +242,8 @@ def upgrade() -> None:
         "task_queue",
         ["company_id", "stage", "task_id", "assigned_agent"],
         unique=False,
-        sqlite_where=sa.text("stage IN ('waiting', 'review', 'approved', 'merging', 'done', 'failed', 'cancelled')"),
-        postgresql_where=sa.text("stage IN ('waiting', 'review', 'approved', 'merging', 'done', 'failed', 'cancelled')"),
+        sqlite_where=sa.text("stage NOT IN ('queued', 'claimed', 'in_progress')"),
+        postgresql_where=sa.text("stage NOT IN ('queued', 'claimed', 'in_progress')"),
     )
     op.create_table(
         "api_keys",
