@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import gc
 import os
+import stat
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pulser.access import keys
@@ -39,6 +41,7 @@ def open_store(settings: Settings, *, offset_s: float = 0.0) -> Store:
     """The database, current and with the default company in it."""
     place = settings.store
     place.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _keep_private(place.data_dir)
     for secret in (settings.server.api_key, *settings.tools.targets.values()):
         if secret:
             redact.keep_out(secret)
@@ -48,6 +51,13 @@ def open_store(settings: Settings, *, offset_s: float = 0.0) -> Store:
     )
     store.write_blocking(keys.ensure_default, scope="auth")
     return store
+
+
+def _keep_private(folder: Path) -> None:
+    """The data folder is this user's alone, also one that was made otherwise. One that all share (/tmp) or that is another's stays as it is."""
+    found = folder.stat()
+    if found.st_mode & 0o077 and not found.st_mode & stat.S_ISVTX and found.st_uid == os.geteuid():
+        folder.chmod(0o700)
 
 
 @dataclass(slots=True)

@@ -10,11 +10,12 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from pulser.core.errors import OperatorError
+from pulser.core.errors import NotFound, OperatorError
 from pulser.store import postgres, sqlite
 from pulser.store.tables import metadata
 
@@ -83,14 +84,15 @@ def _ready(engine: Engine, database_url: str, data_dir: Path) -> bool:
 
 
 def back_up(source: Path, target: Path) -> None:
-    """A consistent copy of an embedded database, also of a live one."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """A consistent copy of an embedded database, also of a live one; only its owner may read it."""
+    if not source.is_file():
+        raise NotFound(f"there is no database {source}", hint="Another folder: PULSER_DATA_DIR.")
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = target.with_suffix(".partial")
     partial.unlink(missing_ok=True)
-    with sqlite3.connect(source) as live, sqlite3.connect(partial) as copy:
+    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    with contextlib.closing(sqlite3.connect(f"file:{quote(str(source))}?mode=rw", uri=True)) as live, contextlib.closing(sqlite3.connect(partial)) as copy:
         live.backup(copy)
-    copy.close()
-    live.close()
     shutil.move(partial, target)
 
 

@@ -6,6 +6,7 @@ One of them, whoever holds ``checkpoint.lock``, copies the log back.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -30,8 +31,9 @@ def boot_us() -> int:
 
 
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    """A connection in autocommit mode: transactions are begun and ended by name."""
+    """A connection in autocommit mode: transactions are begun and ended by name. The file is its owner's alone, also one of long before."""
     try:
+        _private(path)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=10)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -41,8 +43,17 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         if read_only:
             connection.execute("PRAGMA query_only = ON")
         return connection
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise OperatorError(f"cannot open the database {path}: {error}", hint="Check that PULSER_DATA_DIR is a folder this user may write.") from error
+
+
+def _private(path: Path) -> None:
+    """Make the database, if there is none, and all its files readable by their owner only; SQLite gives the log the rights of the database."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with contextlib.suppress(FileNotFoundError):
+            if file.stat().st_mode & 0o077:
+                file.chmod(0o600)
 
 
 def engine(path: Path, *, read_only: bool = False) -> Engine:
