@@ -6,7 +6,9 @@ function make(name, ...children) {
   return element;
 }
 
-const INLINE = /\\([!-/:-@[-`{-~])|(`+)(.+?)\2|\*\*(.+?)\*\*|__(.+?)__|\*([^*\s][^*]*)\*|!?\[([^\]]*)\]\(([^)\s]+)[^)]*\)/;
+const LONGEST = 50000; // characters; a longer text is cut
+// Every run is bounded, and none may hold what begins it, so that a flood of openings costs no more than its length.
+const INLINE = /\\([!-/:-@[-`{-~])|(`{1,8})(?!`)(.{1,1000}?)(?<!`)\2(?!`)|\*\*(.{1,1000}?)\*\*|__(.{1,1000}?)__|\*([^*\s][^*]{0,1000})\*|!?\[([^[\]]{0,500})\]\(([^()\s]{1,1000}(?:\([^()\s]{0,200}\)[^()\s]{0,200})?)(?:\s[^()]{0,200})?\)/;
 
 function inline(text) {
   const out = [];
@@ -24,6 +26,17 @@ function inline(text) {
     rest = rest.slice(hit.index + all.length);
   }
   return out;
+}
+
+// "Title ##" without its hashes; by hand, for an expression would look from every hash to the end.
+function heading(line) {
+  const start = /^(#{1,6})\s+/.exec(line);
+  if (!start) return null;
+  const text = line.slice(start[0].length).trimEnd();
+  let end = text.length;
+  while (end && text[end - 1] === "#") end -= 1;
+  const bare = text.slice(0, end).trimEnd();
+  return { level: start[1].length, text: bare.length < end || !bare ? bare : text }; // "C#" keeps its own
 }
 
 function link(label, target) {
@@ -51,11 +64,11 @@ const ITEM = /^\s*([-*+]|\d+[.)])\s+/;
 export function markdown(text) {
   const box = make("div");
   box.className = "prose";
-  const lines = text.split(/\r?\n/);
+  const lines = text.slice(0, LONGEST).split(/\r?\n/);
   const takeWhile = (start, test) => { let end = start; while (end < lines.length && test(lines[end])) end += 1; return end; };
   for (let at = 0; at < lines.length; ) {
     const line = lines[at];
-    const heading = /^(#{1,6})\s+(.*?)\s*#*$/.exec(line);
+    const title = heading(line);
     const fence = /^\s*(```+|~~~+)/.exec(line);
     if (!line.trim()) { at += 1; continue; }
     let end = at + 1;
@@ -63,8 +76,8 @@ export function markdown(text) {
       end = takeWhile(at + 1, (one) => !one.trim().startsWith(fence[1]));
       box.append(make("pre", make("code", lines.slice(at + 1, end).join("\n"))));
       end += 1;
-    } else if (heading) {
-      box.append(make(`h${Math.min(6, heading[1].length + 2)}`, ...inline(heading[2])));
+    } else if (title) {
+      box.append(make(`h${Math.min(6, title.level + 2)}`, ...inline(title.text)));
     } else if (/^\s*([-*_])(\s*\1){2,}\s*$/.test(line)) {
       box.append(make("hr"));
     } else if (line.includes("|") && /^[\s|:-]+$/.test(lines[at + 1] ?? "") && (lines[at + 1] ?? "").includes("-")) {
@@ -87,5 +100,6 @@ export function markdown(text) {
     }
     at = end;
   }
+  if (text.length > LONGEST) box.append(make("p", "… (cut; download it for the rest)"));
   return box;
 }
