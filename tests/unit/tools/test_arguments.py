@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import timeit
 
 import pytest
 
@@ -61,26 +60,6 @@ def test_half_a_surrogate_pair_is_refused_by_the_schema_check_too():
 def test_defaults_of_the_schema_are_filled_in_and_given_values_kept():
     assert with_defaults(ECHO, {"text": "x"}) == {"text": "x", "times": 1}
     assert with_defaults(ECHO, {"text": "x", "times": 2}) == {"text": "x", "times": 2}
-
-
-def test_a_kilobyte_of_text_is_looked_through_in_a_few_microseconds():
-    value = {"text": "lorem ipsum dolor sit amet, consectetur adipiscing elit. " * 18, "n": 1}
-    best = min(timeit.repeat(lambda: refuse_credentials(value), number=500, repeat=5)) / 500
-    assert best < 20e-6, f"{best * 1e6:.1f} µs"
-
-
-def test_the_check_of_a_small_payload_costs_less_than_ten_microseconds():
-    args = {"sleep_ms": 5}
-    raw = json.dumps(args).encode()
-
-    def submit() -> None:
-        check(SCHEMA, args)
-        check_json(args, raw=raw)
-        refuse_credentials(args)
-
-    submit()
-    best = min(timeit.repeat(submit, number=2000, repeat=5)) / 2000
-    assert best < 10e-6, f"{best * 1e6:.1f} µs"
 
 
 @pytest.mark.parametrize(
