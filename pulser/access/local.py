@@ -17,7 +17,7 @@ class LocalToken:
 
     def __init__(self, data_dir: Path) -> None:
         self.path = data_dir / "token"
-        self.value = read_or_make(self.path, "pt_")
+        self.value = read_or_make(self.path)
         self._starts: dict[str, float] = {}
 
     def opens(self, token: str) -> bool:
@@ -38,8 +38,8 @@ class LocalToken:
         return (until is not None and until >= monotonic()) or self.opens(secret)
 
 
-def read_or_make(path: Path, prefix: str) -> str:
-    """The secret in a file that only its owner may read; made, with ``prefix``, if there is none."""
+def read_or_make(path: Path) -> str:
+    """The secret in a file that only its owner may read; made if there is none."""
     try:
         found = path.read_text().strip()
         if len(found) >= 32:
@@ -47,7 +47,7 @@ def read_or_make(path: Path, prefix: str) -> str:
             return found
     except FileNotFoundError:
         pass
-    made = prefix + secrets.token_urlsafe(32)
+    made = "pt_" + secrets.token_urlsafe(32)
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -20,14 +20,15 @@ LOCAL = "local"
 class Sessions:
     """Begins, believes and ends sessions. ``local`` is None off loopback: there no session is the local operator's.
 
-    The signing secret lies beside the token (mode 0600), so that sessions outlive a restart. Which were ended is known to this process only,
-    until they would have ended anyway.
+    The signing secret lies beside the token (mode 0600), so that sessions outlive a restart; so does the list of those that were ended, until
+    they would have ended anyway. Another process of the folder learns of an end when it starts.
     """
 
     def __init__(self, data_dir: Path, local: LocalToken | None) -> None:
-        self._secret = read_or_make(data_dir / "session-secret", "ps_")
+        self._secret = read_or_make(data_dir / "session-secret")
         self._local = local
-        self._ended: dict[str, float] = {}
+        self._list = data_dir / "sessions-ended"
+        self._ended = _read(self._list)
 
     def begin(self, whose: str) -> str:
         """The cookie of a new session of :data:`LOCAL`, or of the key with that digest, in hexadecimal."""
@@ -52,8 +53,18 @@ class Sessions:
         at = now().timestamp()
         self._ended = {nonce: until for nonce, until in self._ended.items() if until > at}
         self._ended[cookie.partition(".")[0]] = at + MAX_AGE_S
+        self._list.write_text("".join(f"{nonce} {until:.0f}\n" for nonce, until in self._ended.items()))
 
     def _sign(self, said: str, whose: str) -> str:
         """Of a local session with the token too: it ends when the token is replaced."""
         secret = self._secret + (self._local.value if self._local is not None and whose == LOCAL else "")
         return hmac.new(secret.encode(), b"session/" + said.encode(), hashlib.sha256).hexdigest()
+
+
+def _read(path: Path) -> dict[str, float]:
+    """``nonce until`` on each line; a line that was cut is left out."""
+    try:
+        lines = [line.split() for line in path.read_text().splitlines()]
+    except FileNotFoundError:
+        return {}
+    return {line[0]: float(line[1]) for line in lines if len(line) == 2 and line[1].isdecimal()}

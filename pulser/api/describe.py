@@ -133,7 +133,7 @@ def _document(app: FastAPI) -> Json:
     components["schemas"] = {name: schemas[name] for name in sorted(schemas) if name not in ("HTTPValidationError", "ValidationError")}
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API key (pk_…), or on loopback the contents of the file `token` in the data folder."},
-        "session": {"type": "apiKey", "in": "cookie", "name": "pulser_session", "description": "A browser's session, on loopback."},
+        "session": {"type": "apiKey", "in": "cookie", "name": "pulser_session_8000", "description": "A browser's session; its name ends with the port."},
     }
     components["responses"] = {
         f"Problem{status}": {"description": meaning, "content": {"application/problem+json": {"schema": ref("Problem")}}}

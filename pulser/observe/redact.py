@@ -32,7 +32,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), STRUCK),  # AWS
     (re.compile(r"\bAIza[A-Za-z0-9_\-]{30,60}"), STRUCK),  # Google
     (re.compile(r"\bdop_v1_[a-f0-9]{32,128}"), STRUCK),  # DigitalOcean
-    (re.compile(r"\b(?:pt_|pulser_session=)[A-Za-z0-9_\-]{16,256}"), STRUCK),  # Pulser's own; its keys begin with pk_
+    (re.compile(r"\b(?:pt_|pulser_session(?:_\d{1,5})?=)[A-Za-z0-9_.\-]{16,256}"), STRUCK),  # Pulser's own; its keys begin with pk_
     (
         re.compile(
             r"(?i)\b((?:[a-z0-9]{1,20}[_\-]){0,3}(?:password|passwd|pwd|secret|token|api[_\-]?key|access[_\-]?key)[\"']?\s{0,3}[=:]\s{0,3}[\"']?)(?!\[redacted\])[^\s\"'&,;}]{4,512}"

@@ -30,7 +30,7 @@ SECRETS = {
     "private key": "-----BEGIN " + "PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END " + "PRIVATE KEY-----",
     "the local token": "pt_" + "Zm9vYmFyYmF6cXV4LXF1dXV4LWNvcmdl",
     "a key of ours": "pk_" + "mfrggzdfmztwq2lkmfrggzdfmztwq2lk",
-    "a session": "Cookie: pulser_session=" + "Q29va2llTW9uc3RlckVhdHNDb29raWVz",
+    "a session": "Cookie: pulser_session_8000=" + "Q29va2llTW9uc3RlckVhdHNDb29raWVz" + ".1700000000.local." + "b0dacb0dacb0dac",
     "query": "GET /x?api_key=" + "zzzzyyyyxxxx" + "&page=2",
     "assignment": "password: " + "correct-horse",
 }
@@ -38,6 +38,7 @@ KERNELS = [
     "Zm9vYmFyYmF6",
     "mfrggzdfmztwq2lk",
     "Q29va2llTW9uc3Rl",
+    "b0dacb0dac",
     "hunter22xyz",
     "abcdefghij0123456789",
     "c2lnbmF0dXJlc2ln",

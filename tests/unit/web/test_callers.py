@@ -101,6 +101,15 @@ async def test_a_local_session_outlives_a_restart_and_ends_with_the_token_or_off
     assert Sessions(tmp_path, LocalToken(tmp_path)).whose(cookie) is None
 
 
+async def test_an_ended_session_stays_ended_after_a_restart(doors: Callers, tmp_path: Path):
+    kept, ended = doors.sessions.begin(LOCAL), doors.sessions.begin(LOCAL)
+    doors.sessions.end(ended)
+    doors.sessions.end("made.1.up.0")
+    again = Sessions(tmp_path, LocalToken(tmp_path))
+    assert (again.whose(kept), again.whose(ended)) == (LOCAL, None)
+    assert len((tmp_path / "sessions-ended").read_text().splitlines()) == 1, "only what was a session is remembered"
+
+
 async def test_what_signs_sessions_lies_where_only_its_owner_reads_it(doors: Callers, tmp_path: Path):
     assert (tmp_path / "session-secret").stat().st_mode & 0o777 == 0o600
 
