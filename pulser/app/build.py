@@ -36,6 +36,8 @@ from pulser.worker.settle import Settler
 
 log = logs.get("app")
 
+TIDY_S = 600.0
+
 
 def open_store(settings: Settings, *, offset_s: float = 0.0) -> Store:
     """The database, current and with the default company in it."""
@@ -144,7 +146,7 @@ async def start_crew(parts: Parts, *, worker_id: str | None = None) -> Crew:
     crew = Crew(parts, pool, heartbeat)
     heartbeat.start()
     pool.start()
-    crew.tasks.append(asyncio.create_task(_sweep(parts, pool)))
+    crew.tasks += [asyncio.create_task(_sweep(parts, pool)), asyncio.create_task(_tidy(parts))]
     return crew
 
 
@@ -160,14 +162,10 @@ async def _sweep(parts: Parts, pool: Pool) -> None:
                 loop.call_soon_threadsafe(loop.call_later, max(wait_s, 0.0) + 0.002, soon.set)
 
     store.on_commit(told)
-    kept = 0.0
     while True:
         more = False
         try:
             _, more = await store.write(sweep, settings.queue, scope="engine", actor=pool.actor)
-            if monotonic() - kept > 600:
-                kept = monotonic()
-                await asyncio.to_thread(housekeeping.tidy, store, parts.blobs, settings)
         except PulserError as error:
             log.error("sweep failed", error=error.detail)
         except Exception:  # without the sweep no retry comes due and no lease is taken back: it goes on whatever happens
@@ -177,3 +175,16 @@ async def _sweep(parts: Parts, pool: Pool) -> None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(soon.wait(), min(settings.worker.sweep_s, 1.0))
             soon.clear()
+
+
+async def _tidy(parts: Parts) -> None:
+    """Housekeeping, now and every ``TIDY_S``; again soon while there is more to do."""
+    while True:
+        more = False
+        try:
+            more = await asyncio.to_thread(housekeeping.tidy, parts.store, parts.blobs, parts.settings)
+        except PulserError as error:
+            log.error("housekeeping failed", error=error.detail)
+        except Exception:
+            log.exception("housekeeping failed")
+        await asyncio.sleep(5.0 if more else TIDY_S)
