@@ -48,8 +48,13 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 
 def _private(path: Path) -> None:
-    """Make the database, if there is none, and all its files readable by their owner only; SQLite gives the log the rights of the database."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    """Make the database, if there is none, and all its files readable by their owner only; SQLite gives the log the rights of the database.
+
+    A database that is there is never opened here: closing any descriptor of it would drop the locks of every connection of this process, and
+    the next process to leave would take itself for the last one and remove the log under our feet.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
         with contextlib.suppress(FileNotFoundError):
             if file.stat().st_mode & 0o077:
