@@ -171,7 +171,7 @@ def _check(manifest: dict[str, Any], folder: Path, place: Store) -> None:
 
 def _into_postgres(place: Store, dump: Path) -> None:
     """Into an empty database only: nothing that is there could be kept beside."""
-    from pulser.store import migrate
+    from pulser.store import migrate, postgres
 
     url = place.owner_url or place.database_url
     engine = migrate.open_engine(url, place.data_dir)
@@ -182,3 +182,8 @@ def _into_postgres(place: Store, dump: Path) -> None:
     if at is not None:
         raise Conflict("the Postgres database is not empty", hint="Make an empty one and name it in PULSER_DATABASE_URL.")
     run_postgres("pg_restore", url, "--single-transaction", "--exit-on-error", str(dump))
+    engine = migrate.open_engine(url, place.data_dir)
+    try:
+        postgres.renumber_events(engine)
+    finally:
+        engine.dispose()

@@ -56,6 +56,29 @@ def become(tx: Tx, scope: Scope) -> None:
     tx.cursor.execute("SELECT set_config('role', %s, true)", (ROLES[scope],), prepare=True)
 
 
+_TOO_HIGH = "SELECT EXISTS (SELECT FROM events WHERE xid >= pg_snapshot_xmin(pg_current_snapshot())::text::bigint)"
+_RENUMBER = (
+    "SELECT set_config('role', 'pulser_owner', true)",
+    # by way of -1, so that no row takes a number before the one that has it has moved on
+    "UPDATE events e SET xid = -1, seq = n.n FROM (SELECT xid, seq, row_number() OVER (ORDER BY xid, seq) AS n FROM events) n"
+    " WHERE e.xid = n.xid AND e.seq = n.seq",
+    "UPDATE events SET xid = 0",
+    "SELECT setval('events_seq_seq', (SELECT max(seq) FROM events))",
+)
+
+
+def renumber_events(engine: Engine) -> bool:
+    """After a restore into a younger server: its transactions have lower numbers than those in the log, which would hide what is older until it
+    has caught up. All of the log goes to the front, in its order. True if that was needed; cursors from before lead nowhere then."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(_RENUMBER[0])
+        if not connection.exec_driver_sql(_TOO_HIGH).scalar():
+            return False
+        for statement in _RENUMBER[1:]:
+            connection.exec_driver_sql(statement)
+        return True
+
+
 def may_retry(error: BaseException) -> bool:
     """True if the whole transaction may simply run again: it lost a race, or its connection before the commit."""
     import psycopg
