@@ -11,11 +11,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, insert, inspect, select, text
+from sqlalchemy import Engine, create_engine, insert, inspect, select, text
 
 from pulser.core.clock import from_us
 from pulser.core.errors import OperatorError
-from pulser.store import migrate, sqlite
+from pulser.store import migrate
 from pulser.store.tables import companies, metadata
 from tests import postgres
 
@@ -72,7 +72,7 @@ def test_conditions_of_partial_indexes_are_those_of_the_code(fresh: tuple[str, P
             }
             connection.rollback()
         else:
-            memory = sqlite.engine(Path(":memory:"))
+            memory = create_engine("sqlite://")
             with memory.connect() as bare:
                 other.create_all(bare)
                 made = {name: sql for name, sql in bare.execute(text(kind)) if sql}
