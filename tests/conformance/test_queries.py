@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def row(n: int, draw: random.Random, **fixed: Any) -> dict[str, Any]:
     stage = fixed.get("stage") or draw.choice([*STAGES, "queued", "done", "done"])
     at = NOON + timedelta(seconds=n)
     delayed = stage in ("queued", "approved") and draw.random() < 0.3
-    made = {
+    made: dict[str, Any] = {
         "company_id": COMPANY, "task_id": new_id("tsk", to_us(at) // 1000, draw.randbytes), "task_type": draw.choice(["orchestration", "documentation"]),
         "action": "noop", "priority": draw.choice(PRIORITIES), "assigned_agent": draw.choice(AGENTS), "stage": stage,
         "ready": stage in ("queued", "approved") and not delayed, "available_at": at + timedelta(hours=1) if delayed else None, "rank_at": at,
@@ -62,10 +63,14 @@ async def mixed(world: World) -> list[dict[str, Any]]:
     return rows
 
 
+def _is_of(stage: str, row: dict[str, Any]) -> bool:
+    return bool(row["stage"] == stage)
+
+
 AT = NOON + timedelta(seconds=150)
 WANTED: dict[str, tuple[Filter, Callable[[dict[str, Any]], Any]]] = {
     "all": (Filter(), lambda r: True),
-    **{f"stage {stage}": (Filter(stages=(stage,)), lambda r, stage=stage: r["stage"] == stage) for stage in STAGES},
+    **{f"stage {stage}": (Filter(stages=(stage,)), partial(_is_of, stage)) for stage in STAGES},
     "every stage": (Filter(stages=STAGES), lambda r: True),
     "open ones": (Filter(stages=("queued", "in_progress", "waiting")), lambda r: r["stage"] in ("queued", "in_progress", "waiting")),
     "an agent's": (Filter(agent="maya"), lambda r: r["assigned_agent"] == "maya"),
@@ -163,7 +168,7 @@ async def test_every_queued_task_can_be_claimed_or_has_a_time(world: World) -> N
     assert (await world.store.read(views.counts, company=COMPANY))["stages"]["queued"] == 4
 
 
-BOARD = {
+BOARD: dict[str, tuple[Any, ...]] = {
     **{stage: (views.page, Filter(stages=(stage,)), 50, None) for stage in STAGES},
     "all": (views.page, Filter(), 50, None),
     "several": (views.page, Filter(stages=("queued", "in_progress", "review", "failed")), 50, None),

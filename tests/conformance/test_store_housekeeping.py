@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from pulser.app import build
 from pulser.core.errors import TooLarge
 from pulser.core.task import Artifact, Outcome
 from pulser.events import feed
@@ -150,7 +149,12 @@ async def test_the_files_of_a_company_are_summed_once_and_not_for_each_file_unti
 ) -> None:
     sums: list[int] = []
     original = blobs._sum
-    monkeypatch.setattr(blobs, "_sum", lambda tx: sums.append(original(tx)) or sums[-1])
+
+    def counted(tx: Any) -> int:
+        sums.append(original(tx))
+        return sums[-1]
+
+    monkeypatch.setattr(blobs, "_sum", counted)
     mine = Blobs(world.store, tmp_path, 1000)
     for n in range(9):
         await asyncio.to_thread(mine.put, COMPANY, written(tmp_path, b"%d" % n * 100))
@@ -170,7 +174,7 @@ async def test_delayed_work_starts_while_housekeeping_takes_its_time(world: Worl
         assert go.wait(60)
         return False
 
-    monkeypatch.setattr(build.housekeeping, "tidy", slow)
+    monkeypatch.setattr(housekeeping, "tidy", slow)
     try:
         async with world.crew():
             assert await asyncio.to_thread(begun.wait, 20)

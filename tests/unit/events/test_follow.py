@@ -82,12 +82,12 @@ async def test_one_who_counts_and_fails_does_not_keep_events_from_others(store: 
 
 async def test_a_reader_that_has_stopped_is_not_alive(store: Store):
     follower = Follower(store)
-    assert not follower.alive
+    seen = [follower.alive]
     await follower.start()
-    assert follower.alive
+    seen.append(follower.alive)
     await follower.stop()
     await asyncio.sleep(0)
-    assert not follower.alive
+    assert [*seen, follower.alive] == [False, True, False]
 
 
 async def test_a_cursor_from_beyond_the_end_is_gone_and_the_last_one_is_not(store: Store):

@@ -178,7 +178,7 @@ async def asking(waiting: Waiting, asked: Request, *, gone: bool = False) -> Asy
 
 
 def settled(shown: dict[str, Any]) -> bool:
-    return shown["stage"] == "done"
+    return bool(shown["stage"] == "done")
 
 
 CONNECTED, ALIVE, EVENT = b": connected\n\n", b": keep-alive\n\n", b"id: c1-1\nevent: task_claimed\ndata: {}\n\n"
