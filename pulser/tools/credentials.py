@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-SHORTEST = 9  # characters; a://b:c@d
+SHORTEST = 9  # characters: the length of a URL with one letter each for scheme, user, password and host
 
 _NAMES = re.compile(
     r"(?:.*(?:password|passwd|passphrase|apikey|accesskey|secretkey|privatekey|signingkey|encryptionkey|masterkey|clientsecret|connectionstring|credentials?|secret)"
