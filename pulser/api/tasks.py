@@ -24,6 +24,7 @@ from pulser.web.query import REVALIDATED, plain, unchanged
 
 router = APIRouter(tags=["tasks"])
 JSON = "application/json"
+SEARCHED = "Text in title, description, action or id. A page looks at 20,000 tasks at most: it may be short, or empty, and still have `next`."
 Wait = Annotated[float, Query(ge=0, le=300, description="Wait up to that many seconds for the task to end, or to need a person.")]
 _HARMLESS = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 _encode = msgspec.json.Encoder().encode
@@ -113,7 +114,7 @@ async def list_tasks(
     priority: str = "",
     requester: str = "",
     parent_id: str = "",
-    q: Annotated[str, Query(max_length=200, description="Text in title, description, action or id")] = "",
+    q: Annotated[str, Query(max_length=200, description=SEARCHED)] = "",
     since: datetime | None = None,
     until_: Annotated[datetime | None, Query(alias="until")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,

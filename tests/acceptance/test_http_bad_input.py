@@ -231,7 +231,7 @@ def test_a_length_that_is_none_is_refused(served: Served, length: str):
         {"data": "postgresql://app:" + "hunter2hunter2" + "@db/warehouse"},
         {"data": ["AKIA" + "Q3EGRT5XM2PLW7VB"]},
         {"data": {"password": "correct horse battery staple"}},
-        {"data": "-----BEGIN RSA PRIVATE KEY-----\nMIIEow" + "IBAAKCAQEA\n"},
+        {"data": "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIEow" + "IBAAKCAQEA\n"},
     ],
     ids=["API key", "URL", "AWS key", "password", "private key"],
 )
