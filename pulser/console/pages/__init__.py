@@ -49,7 +49,7 @@ async def _problem(request: Request) -> Response:
     """GET /problems/{code}: what the ``type`` of a problem document leads to; for people and for programs."""
     found = problems.meaning(request.path_params["code"])
     if "text/html" in request.headers.get("accept", ""):
-        return render.page(request, "problem.html", caller=None, active="", problem=found)
+        return render.page(request, "problem.html", caller=request.scope.get("pulser.actor"), active="", problem=found)
     return Response(msgspec.json.encode(found), media_type="application/json")
 
 
