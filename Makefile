@@ -40,7 +40,7 @@ check: $(STAMP) ## Check format, lint, types, import directions, secrets, genera
 scan: $(STAMP) ## Look for secrets in what is committed, and for unsafe code.
 	git ls-files -z -- . ':!tests' | xargs -0 $(SECRETS)
 	git ls-files -z -- tests | xargs -0 $(SECRETS) --disable-plugin BasicAuthDetector
-	$(BIN)/ruff check --select S pulser scripts
+	$(BIN)/ruff check --select S --ignore S603,S607 pulser scripts  # S603, S607: every call is a list, never a shell
 
 format: $(STAMP) ## Format the code and mend what the linter can mend.
 	$(BIN)/ruff format
