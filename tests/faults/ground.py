@@ -73,6 +73,13 @@ class Ground:
         self.wait(begun)
         return process
 
+    def ask_where(self) -> None:
+        """Let every process write into its log where its threads are."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGUSR1)
+        threading.Event().wait(0.5)
+
     def logs(self) -> str:
         """What the processes said, the end of it."""
         return "\n".join(f"{path.name}:\n{path.read_text()[-3000:]}" for path in sorted(self.data_dir.parent.glob("process-*.log")))
@@ -100,7 +107,9 @@ class Ground:
         began, pause = time.monotonic(), threading.Event()
         while not fn():
             took = time.monotonic() - began
-            assert took < within_s, f"in vain for {took:.1f} s; stages: {self.stages()}\n{self.logs()}"
+            if took >= within_s:
+                self.ask_where()
+                raise AssertionError(f"in vain for {took:.1f} s; stages: {self.stages()}\n{self.logs()}")
             pause.wait(0.02)
         return time.monotonic() - began
 
