@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import insert, select
 
 from pulser.core.errors import Unavailable
-from pulser.events import feed
 from pulser.events.append import emit
 from pulser.store.store import Store
 from pulser.store.tables import COMPANY, agent_pauses
@@ -299,7 +298,7 @@ async def test_a_connection_cut_in_the_middle_of_a_transaction_runs_it_again_onc
     go.set()
     assert await writing == "done"
     assert (len(runs), await there(world)) == (2, ["slow"])
-    assert len(await world.store.read(feed.after, feed.START, 10, company=OURS)) == 1
+    assert len(await world.events()) == 1
 
 
 async def test_a_crew_goes_on_after_its_connections_were_cut(postgres_world: World) -> None:
