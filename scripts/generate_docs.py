@@ -249,6 +249,7 @@ def agents_page() -> str:
 def tools_page() -> str:
     """docs/reference/tools.md"""
     from pulser.agents import actions
+    from pulser.agents.registry import Registry
     from pulser.tools import registry
 
     lines = [
@@ -258,7 +259,7 @@ def tools_page() -> str:
         "What an action runs, and the arguments that the payload of a task may give it. Paths are under a configured root, or `file:<sha256>`,",
         "`artifact:<task id>/<name>`, `git:<path>@<revision>`. [Agents](agents.md) tells which action runs which tool.",
     ]
-    for name in sorted([*registry.names(), *actions.OWN]):
+    for name in sorted({action.tool for spec in Registry.load().agents() for action in spec.actions.values()}):
         effect = registry.get(name).effect if name not in actions.OWN else "read"
         lines += ["", f"## {name}", "", f"{actions.summary(name).rstrip('.')}. Effect: {effect}.", "", "| argument | type | meaning |", "| --- | --- | --- |"]
         schema = actions.schema(name)
