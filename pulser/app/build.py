@@ -16,9 +16,10 @@ from pulser.access.local import LocalToken
 from pulser.agents.perform import perform
 from pulser.agents.registry import Registry
 from pulser.app.desk import Workbench
+from pulser.collab import leases
 from pulser.core.clock import monotonic
 from pulser.core.errors import PulserError
-from pulser.core.settings import Settings
+from pulser.core.settings import Queue, Settings
 from pulser.core.task import Claimed, Outcome
 from pulser.delivery.neighbours import Neighbours
 from pulser.delivery.notify import Notify
@@ -27,7 +28,7 @@ from pulser.observe import logs, redact
 from pulser.store import housekeeping, migrate
 from pulser.store.blobs import Blobs
 from pulser.store.store import Store
-from pulser.store.tx import Hints
+from pulser.store.tx import Hints, Tx
 from pulser.web import metrics
 from pulser.worker.heartbeat import Heartbeat
 from pulser.worker.pool import Pool
@@ -150,6 +151,12 @@ async def start_crew(parts: Parts, *, worker_id: str | None = None) -> Crew:
     return crew
 
 
+def _sweep_all(tx: Tx, queue: Queue) -> bool:
+    """One sweep over tasks and over leases on anything else; true if there may be more."""
+    _, more = sweep(tx, queue)
+    return leases.reclaim_stale(tx) == leases.SWEEP or more
+
+
 async def _sweep(parts: Parts, pool: Pool) -> None:
     """Every ``sweep_s``, and when something is known to come due."""
     loop, store, settings = asyncio.get_running_loop(), parts.store, parts.settings
@@ -165,7 +172,7 @@ async def _sweep(parts: Parts, pool: Pool) -> None:
     while True:
         more = False
         try:
-            _, more = await store.write(sweep, settings.queue, scope="engine", actor=pool.actor)
+            more = await store.write(_sweep_all, settings.queue, scope="engine", actor=pool.actor)
         except PulserError as error:
             log.error("sweep failed", error=error.detail)
         except Exception:  # without the sweep no retry comes due and no lease is taken back: it goes on whatever happens

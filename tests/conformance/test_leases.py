@@ -197,3 +197,13 @@ def test_the_first_two_at_once_on_a_new_resource_let_one_in(world: World) -> Non
         for thread in threads:
             thread.join(60)
         assert sorted(type(answer).__name__ for answer in answers) == ["Conflict", "Conflict", "Conflict", "dict"], answers
+
+
+async def test_a_running_crew_takes_back_by_itself_what_fell_silent(world: World) -> None:
+    async with world.crew():
+        await acquire(world, ttl_s=0.2)
+
+        async def told() -> bool:
+            return await world.kinds("repo:main") == ["lease_acquired", "lease_reclaimed"]
+
+        await world.until(told)
