@@ -127,6 +127,9 @@ class Follower:
         rows, self._at = await self._store.read(feed.brief, self._at, PAGE, kinds, scope="engine")
         for event, details, after in rows:
             self._tell_watchers(event, details, after)
+        for listener in self._listeners if rows else ():  # they came while this read was under way, and were offered nothing of it
+            listener.missed = True
+            listener.ready.set()
         return len(rows)
 
     def _tell_watchers(self, event: str, details: dict[str, Any], after: dict[str, Any]) -> None:

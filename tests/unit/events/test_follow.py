@@ -100,3 +100,30 @@ async def test_a_cursor_from_beyond_the_end_is_gone_and_the_last_one_is_not(stor
     for beyond in (feed.cursor_of(xid, seq + 1), feed.cursor_of(xid + 1, 0)):
         with pytest.raises(Gone, match="restored"):
             await store.read(feed.check_cursor, beyond, company="default")
+
+
+async def test_who_comes_while_the_log_is_being_counted_misses_nothing_of_what_was_counted(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(follow, "POLL_S", 0.01)
+    follower = Follower(store)
+    follower.watch(lambda event, details, after: None, ("note",))
+    counting, go = asyncio.Event(), asyncio.Event()
+    real = store.read
+
+    async def read(fn: Any, *args: Any, **more: Any) -> Any:
+        if fn is feed.brief:
+            counting.set()
+            await go.wait()
+        return await real(fn, *args, **more)
+
+    monkeypatch.setattr(store, "read", read)
+    await follower.start()
+    async with asyncio.timeout(SOON_S):
+        await counting.wait()
+        async with aclosing(follower.stream("default", None, feed.Wanted())) as frames:
+            await anext(frames)
+            told = asyncio.ensure_future(anext(frames))
+            await asyncio.wait([told], timeout=0.3)  # it has looked into the log, and listens
+            await store.write(note, "counted meanwhile", company="default")
+            go.set()
+            assert b"counted meanwhile" in await told
+    await follower.stop()
