@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +14,12 @@ from tests import postgres
 # The tests say what the settings are; what the shell or a CI machine has set must not leak in.
 for name in [name for name in os.environ if name.startswith("PULSER_") and not name.startswith("PULSER_TEST_")]:
     del os.environ[name]
+
+
+# Started in the background of a shell, Ctrl-C is ignored, and every process that a test starts would ignore it as well.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    with contextlib.suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

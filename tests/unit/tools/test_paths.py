@@ -151,7 +151,9 @@ def test_a_folder_swapped_for_a_link_in_mid_air_never_leads_out(root: Path, tmp_
     base = os.open(root, os.O_PATH | os.O_DIRECTORY)
     try:
         read = set()
-        for _ in range(3000):
+        for n in range(300_000):
+            if n >= 3000 and "a\n1\n" in read:
+                break  # the folder itself was met, too; on a busy machine the swaps may win every early turn
             try:
                 with open(open_it(base, "deep/a.csv"), encoding="ascii") as file:
                     read.add(file.read())
